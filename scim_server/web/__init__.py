@@ -1,0 +1,1 @@
+"""HTTP: routes, limits, authentication, replies. Knows SCIM's messages, nothing of databases or stores."""
