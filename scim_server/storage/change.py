@@ -1,0 +1,124 @@
+"""One write as plain data: the resource row with its guard, members in and out, what moves in the session stores,
+the outbox rows and the audit row. Use cases fill it in, `Database.commit` makes all of it true or none.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Write = Literal["insert", "update", "bump", "delete", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceRow:
+    """The columns of `resource` that are made from the document; `doc` is JSON text."""
+
+    doc: str
+    active: bool = True
+    unique_key: str | None = None
+    external_id: str | None = None
+    display_name_key: str | None = None
+    family_name_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRow:
+    """A membership: `type` is User or Group, `display` as the client sent it."""
+
+    member_id: str
+    type: str
+    display: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRow:
+    """An indexed value of a multi-valued or extension attribute; `exclusive` for uniqueness: server."""
+
+    attr: str
+    value_key: str
+    exclusive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What one store is told about one subject; `id` is its idempotency key over all retries.
+
+    "terminate" and "lift" move the subject's standing (a new epoch, `denied`), with `if_denied` only when it had been
+    denied before; "notify" moves nothing. A worker may deliver it `delay_ms` after the commit: later for stores that
+    the request itself tries first.
+    """
+
+    id: str
+    store: str
+    subject: str
+    action: Literal["terminate", "lift", "notify"]
+    type: str
+    data: Mapping[str, Any]
+    denied: bool = False
+    if_denied: bool = False
+    held: bool = False
+    delay_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Who did what by which request; `detail` names what changed and holds no personal values."""
+
+    actor: str
+    action: str
+    request_id: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """`id` identifies the write (and its audit row); `at` is its time in unix ms.
+
+    `write`: insert and delete are what they say; "update" replaces the row while its version is still
+    `expected_version`; "bump" moves version and lastModified only, whatever the version (member edits commute), or
+    under the guard when expected_version is given; "none" leaves the row alone.
+    `replace_members`: all members but `members_in` go.
+    """
+
+    id: str
+    at: int
+    tenant_id: str
+    type: str
+    resource_id: str
+    write: Write
+    audit: Audit
+    row: ResourceRow | None = None
+    expected_version: int | None = None
+    members_in: tuple[MemberRow, ...] = ()
+    members_out: tuple[str, ...] = ()
+    replace_members: bool = False
+    values_in: tuple[ValueRow, ...] = ()
+    values_out: tuple[ValueRow, ...] = ()
+    messages: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """An outbox row as committed. `blocked`: an older message for the same subject and store is still on its way,
+    so this one must not overtake it. `held` rows wait for a person."""
+
+    id: str
+    store: str
+    subject: str
+    action: str
+    type: str
+    epoch: int | None
+    denied: bool | None
+    not_before: int | None
+    data: Mapping[str, Any]
+    blocked: bool = False
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """`version` and `modified` of the resource after the write (0 and the change's time for "none")."""
+
+    version: int
+    modified: int
+    queued: tuple[Queued, ...] = ()

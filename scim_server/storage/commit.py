@@ -1,0 +1,450 @@
+"""How a Change becomes SQL: on Postgres one statement whose parts are CTEs, on SQLite the same parts one by one.
+
+Each part is built by one function for both. They differ in the guard: in a chain every part asks whether `written`
+returned a row, in a sequence the caller stops after it. All parts of a chain see the database as it was before, so
+no part may read what another one wrote, except through its RETURNING.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Integer,
+    Text,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    union_all,
+    update,
+)
+
+from scim_server.storage.change import Change, Queued
+from scim_server.storage.dialects import Dialect
+from scim_server.storage.statements import Compiled, compile_for
+from scim_server.storage.tables import (
+    Id,
+    Json,
+    Key,
+    audit,
+    counter,
+    member,
+    outbox,
+    resource,
+    resource_value,
+    subject,
+)
+
+COUNTER_SHARDS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Which parts a Change has; equal shapes share their SQL."""
+
+    write: str
+    guarded: bool
+    members_in: bool
+    members_out: bool
+    replace_members: bool
+    values_in: bool
+    values_out: bool
+    messages: bool
+    moves: bool
+    lifts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to run. `chain` on Postgres: every row carries version and modified, then one queued message or NULLs; no
+    row means stale. Else `before`, then `written` (no row means stale), then `after`, then `queued` if there is one."""
+
+    chain: Compiled | None = None
+    before: tuple[Compiled, ...] = ()
+    written: Compiled | None = None
+    after: tuple[Compiled, ...] = ()
+    queued: Compiled | None = None
+
+
+def shape_of(change: Change) -> Shape:
+    """The parts this change needs."""
+    return Shape(
+        write=change.write,
+        guarded=change.expected_version is not None,
+        members_in=bool(change.members_in),
+        members_out=bool(change.members_out),
+        replace_members=change.replace_members,
+        values_in=bool(change.values_in),
+        values_out=bool(change.values_out),
+        messages=bool(change.messages),
+        moves=any(m.action != "notify" and not m.if_denied for m in change.messages),
+        lifts=any(m.if_denied for m in change.messages),
+    )
+
+
+def parameters(change: Change, dialect: Dialect) -> Mapping[str, Any]:
+    """Everything a plan for this change may bind."""
+    row = change.row
+    return {
+        "change_id": change.id,
+        "at": change.at,
+        "tenant_id": change.tenant_id,
+        "type": change.type,
+        "resource_id": change.resource_id,
+        "expected_version": change.expected_version,
+        "doc": row and row.doc,
+        "active": row and row.active,
+        "unique_key": row and row.unique_key,
+        "external_id": row and row.external_id,
+        "display_name_key": row and row.display_name_key,
+        "family_name_key": row and row.family_name_key,
+        "members_in": _json(change.members_in),
+        "members_out": dialect.pack_list(sorted(change.members_out)),
+        "members_kept": dialect.pack_list([m.member_id for m in change.members_in]),
+        "values_in": _json(change.values_in),
+        "values_out": _json(change.values_out),
+        "messages": _json(sorted(change.messages, key=lambda m: (m.store, m.subject, m.id))),
+        "actor": change.audit.actor,
+        "audit_action": change.audit.action,
+        "request_id": change.audit.request_id,
+        "detail": _json(change.audit.detail),
+        "shard": int(change.resource_id[-1], 16) % COUNTER_SHARDS,
+        "delta": 1 if change.write == "insert" else -1,
+    }
+
+
+def queued(rows: list[Any]) -> tuple[Queued, ...]:
+    """The messages in the rows of a plan, in the order they were made."""
+    found = [
+        Queued(
+            id=str(row["id"]),
+            store=row["store"],
+            subject=row["subject"],
+            action=row["action"],
+            type=row["event"],
+            epoch=row["epoch"],
+            denied=None if row["denied"] is None else bool(row["denied"]),
+            not_before=row["not_before"],
+            data=orjson.loads(row["data"]),
+            blocked=bool(row["blocked"]),
+            held=bool(row["held"]),
+        )
+        for row in rows
+        if row["id"] is not None
+    ]
+    return tuple(sorted(found, key=lambda message: message.id))
+
+
+@lru_cache(maxsize=512)
+def plan(shape: Shape, dialect: Dialect) -> Plan:
+    """The compiled SQL of a shape; there are a few dozen shapes in all."""
+    return _chain(shape, dialect) if dialect.chains else _sequence(shape, dialect)
+
+
+def _chain(shape: Shape, d: Dialect) -> Plan:
+    written = _written(shape, d).cte("written")
+    guard = exists(select(literal_column("1")).select_from(written))
+    parts = [p.cte(f"part{n}") for n, p in enumerate(_before(shape, d, guard) + _after(shape, d, guard))]
+    result = select(written.c.version, written.c.modified)
+    if shape.messages:
+        moved = [part.cte(f"moved{n}") for n, part in enumerate(_moves(shape, d, guard))]
+        queue = _enqueue(shape, d, guard, moved).cte("queued")
+        parts += moved
+        result = result.add_columns(*_queue_columns(queue)).select_from(written.outerjoin(queue, true()))
+    return Plan(chain=compile_for(d, result.add_cte(*parts)))
+
+
+def _sequence(shape: Shape, d: Dialect) -> Plan:
+    after = _after(shape, d, true())
+    if shape.messages:
+        after += [*_moves(shape, d, true()), _enqueue(shape, d, true(), None)]
+    look = select(*_queue_columns(outbox)).where(outbox.c.change_id == bindparam("change_id"))
+    return Plan(
+        before=tuple(compile_for(d, part) for part in _before(shape, d, true())),
+        written=compile_for(d, _written(shape, d)),
+        after=tuple(compile_for(d, part) for part in after),
+        queued=compile_for(d, look) if shape.messages else None,
+    )
+
+
+def _p(name: str, kind: Any) -> Any:
+    return bindparam(name, type_=kind)
+
+
+def _this(table: Any, id_column: Any) -> ColumnElement[bool]:
+    return and_(
+        table.c.tenant_id == _p("tenant_id", Id),
+        table.c.type == _p("type", Key),
+        id_column == _p("resource_id", Id),
+    )
+
+
+def _row_values(d: Dialect) -> dict[str, Any]:
+    keys = ("unique_key", "external_id", "display_name_key", "family_name_key")
+    return {
+        "doc": d.json("doc"),
+        "active": _p("active", Boolean),
+        **{key: _p(key, Key) for key in keys},
+    }
+
+
+def _written(shape: Shape, d: Dialect) -> Any:
+    table = resource.c
+    if shape.write == "none":
+        return select(literal_column("0", Integer).label("version"), _p("at", BigInteger).label("modified"))
+    if shape.write == "insert":
+        made = {"tenant_id": Id, "type": Key, "created": BigInteger, "modified": BigInteger}
+        values = {name: _p("at" if kind is BigInteger else name, kind) for name, kind in made.items()}
+        values |= {"id": _p("resource_id", Id), "version": literal_column("1"), **_row_values(d)}
+        return d.insert(resource).values(values).returning(table.version, table.modified)
+    here = _this(resource, table.id)
+    if shape.guarded:
+        here = and_(here, table.version == _p("expected_version", Integer))
+    if shape.write == "delete":
+        return delete(resource).where(here).returning(table.version, table.modified)
+    # lastModified of a resource never goes back, whatever the clocks of the servers say.
+    forward = {
+        "version": table.version + literal_column("1"),
+        "modified": d.greatest(table.modified, _p("at", BigInteger)),
+    }
+    values = forward if shape.write == "bump" else {**forward, **_row_values(d)}
+    return update(resource).where(here).values(values).returning(table.version, table.modified)
+
+
+def _before(shape: Shape, d: Dialect, guard: ColumnElement[bool]) -> list[Any]:
+    if shape.write != "delete":
+        return []
+    mine = and_(member.c.tenant_id == _p("tenant_id", Id), member.c.member_id == _p("resource_id", Id))
+    groups = select(member.c.group_id).where(mine)
+    own = and_(member.c.tenant_id == _p("tenant_id", Id), member.c.group_id == _p("resource_id", Id))
+    return [
+        update(resource)
+        .where(
+            resource.c.tenant_id == _p("tenant_id", Id),
+            resource.c.type == literal_column("'Group'"),
+            resource.c.id.in_(groups),
+            resource.c.id != _p("resource_id", Id),
+            guard,
+        )
+        .values(
+            version=resource.c.version + literal_column("1"),
+            modified=d.greatest(resource.c.modified, _p("at", BigInteger)),
+        ),
+        delete(member).where(or_(mine, own), guard),
+        delete(resource_value).where(_this(resource_value, resource_value.c.resource_id), guard),
+    ]
+
+
+def _after(shape: Shape, d: Dialect, guard: ColumnElement[bool]) -> list[Any]:
+    parts: list[Any] = []
+    own = and_(member.c.tenant_id == _p("tenant_id", Id), member.c.group_id == _p("resource_id", Id))
+    if shape.replace_members:
+        kept = d.any_of(member.c.member_id, "members_kept", Id)
+        parts.append(delete(member).where(own, ~kept if shape.members_in else true(), guard))
+    elif shape.members_out:
+        parts.append(delete(member).where(own, d.any_of(member.c.member_id, "members_out", Id), guard))
+    if shape.members_in:
+        parts.append(_add_members(d, guard))
+    if shape.values_out:
+        gone = d.rows("values_out", {"attr": Key, "value_key": Key, "exclusive": Boolean()})
+        same = and_(gone.c.attr == resource_value.c.attr, gone.c.value_key == resource_value.c.value_key)
+        here = _this(resource_value, resource_value.c.resource_id)
+        parts.append(delete(resource_value).where(here, exists(select(literal_column("1")).where(same)), guard))
+    if shape.values_in:
+        parts.append(_add_values(d, guard))
+    parts.append(_audit(d, guard))
+    if shape.write in ("insert", "delete"):
+        parts.append(_count(d, guard))
+    return parts
+
+
+def _add_members(d: Dialect, guard: ColumnElement[bool]) -> Any:
+    new = d.rows("members_in", {"member_id": Id, "type": Key, "display": Text()})
+    columns = ["tenant_id", "group_id", "member_id", "type", "display"]
+    source = select(_p("tenant_id", Id), _p("resource_id", Id), new.c.member_id, new.c.type, new.c.display).where(guard)
+    insert = d.insert(member).from_select(columns, source.order_by(new.c.member_id))
+    key = [member.c.tenant_id, member.c.group_id, member.c.member_id]
+    return insert.on_conflict_do_update(
+        index_elements=key,
+        set_={"display": func.coalesce(insert.excluded.display, member.c.display)},
+    )
+
+
+def _add_values(d: Dialect, guard: ColumnElement[bool]) -> Any:
+    new = d.rows("values_in", {"attr": Key, "value_key": Key, "exclusive": Boolean()})
+    columns = ["tenant_id", "type", "attr", "value_key", "resource_id", "exclusive"]
+    source = select(
+        _p("tenant_id", Id),
+        _p("type", Key),
+        new.c.attr,
+        new.c.value_key,
+        _p("resource_id", Id),
+        new.c.exclusive,
+    )
+    return d.insert(resource_value).from_select(columns, source.where(guard))
+
+
+def _audit(d: Dialect, guard: ColumnElement[bool]) -> Any:
+    columns: dict[str, Any] = {
+        "tenant_id": _p("tenant_id", Id),
+        "id": _p("change_id", Id),
+        "at": _p("at", BigInteger),
+        "actor": _p("actor", Text),
+        "action": _p("audit_action", Key),
+        "resource_type": _p("type", Key),
+        "resource_id": _p("resource_id", Id),
+        "request_id": _p("request_id", Text),
+        "detail": d.json("detail"),
+    }
+    return d.insert(audit).from_select(list(columns), select(*columns.values()).where(guard))
+
+
+def _count(d: Dialect, guard: ColumnElement[bool]) -> Any:
+    columns = ["tenant_id", "type", "shard", "n"]
+    source = select(_p("tenant_id", Id), _p("type", Key), _p("shard", Integer), _p("delta", BigInteger))
+    insert = d.insert(counter).from_select(columns, source.where(guard))
+    key = [counter.c.tenant_id, counter.c.type, counter.c.shard]
+    return insert.on_conflict_do_update(index_elements=key, set_={"n": counter.c.n + insert.excluded.n})
+
+
+_MESSAGE: dict[str, Any] = {
+    "id": Id,
+    "store": Key,
+    "subject": Key,
+    "action": Key,
+    "type": Key,
+    "data": Json,
+    "denied": Boolean(),
+    "if_denied": Boolean(),
+    "held": Boolean(),
+    "delay_ms": BigInteger(),
+}
+
+
+def _moves(shape: Shape, d: Dialect, guard: ColumnElement[bool]) -> list[Any]:
+    said = d.rows("messages", _MESSAGE)
+    at = _p("at", BigInteger)
+    returned = (subject.c.store, subject.c.subject, subject.c.epoch, subject.c.denied, subject.c.not_before)
+    parts: list[Any] = []
+    if shape.moves:
+        columns: dict[str, Any] = {
+            "tenant_id": _p("tenant_id", Id),
+            "store": said.c.store,
+            "subject": said.c.subject,
+            "resource_id": _p("resource_id", Id),
+            "change_id": _p("change_id", Id),
+            "epoch": at,
+            "denied": said.c.denied,
+            "not_before": at,
+            "modified": at,
+        }
+        source = select(*columns.values()).where(said.c.action != "notify", ~said.c.if_denied, guard)
+        insert = d.insert(subject).from_select(list(columns), source.order_by(said.c.store, said.c.subject))
+        new = insert.excluded
+        parts.append(
+            insert.on_conflict_do_update(
+                index_elements=[subject.c.tenant_id, subject.c.store, subject.c.subject],
+                set_={
+                    "resource_id": new.resource_id,
+                    "change_id": new.change_id,
+                    "epoch": d.greatest(subject.c.epoch + literal_column("1"), new.epoch),
+                    "denied": new.denied,
+                    "not_before": d.greatest(subject.c.not_before, new.not_before),
+                    "modified": new.modified,
+                },
+            ).returning(*returned)
+        )
+    if shape.lifts:
+        parts.append(
+            update(subject)
+            .where(
+                subject.c.tenant_id == _p("tenant_id", Id),
+                subject.c.store == said.c.store,
+                subject.c.subject == said.c.subject,
+                subject.c.denied,
+                said.c.if_denied,
+                guard,
+            )
+            .values(
+                resource_id=_p("resource_id", Id),
+                change_id=_p("change_id", Id),
+                epoch=d.greatest(subject.c.epoch + literal_column("1"), at),
+                denied=literal_column("false", Boolean),
+                not_before=d.greatest(subject.c.not_before, at),
+                modified=at,
+            )
+            .returning(*returned)
+        )
+    return parts
+
+
+def _enqueue(shape: Shape, d: Dialect, guard: ColumnElement[bool], moved: list[Any] | None) -> Any:
+    said = d.rows("messages", _MESSAGE)
+    if moved is None:
+        standing: Any = (
+            select(subject)
+            .where(subject.c.tenant_id == _p("tenant_id", Id), subject.c.change_id == _p("change_id", Id))
+            .subquery("standing")
+        )
+    elif moved:
+        standing = union_all(*(select(part) for part in moved)).subquery("standing")
+    else:
+        standing = select(subject).where(literal_column("false")).subquery("standing")
+    joined = said.outerjoin(standing, and_(standing.c.store == said.c.store, standing.c.subject == said.c.subject))
+    columns: dict[str, Any] = {
+        "id": said.c.id,
+        "change_id": _p("change_id", Id),
+        "tenant_id": _p("tenant_id", Id),
+        "resource_id": _p("resource_id", Id),
+        "store": said.c.store,
+        "subject": said.c.subject,
+        "action": said.c.action,
+        "type": said.c.type,
+        "epoch": case((said.c.action != "notify", standing.c.epoch)),
+        "denied": case((said.c.action != "notify", standing.c.denied)),
+        "not_before": case((said.c.action != "notify", standing.c.not_before)),
+        "data": said.c.data,
+        "created": _p("at", BigInteger),
+        "due": d.now() + said.c.delay_ms,
+        "held": said.c.held,
+    }
+    apply = or_(said.c.action == "notify", standing.c.epoch.is_not(None))
+    source = select(*columns.values()).select_from(joined).where(apply, guard)
+    return d.insert(outbox).from_select(list(columns), source).returning(*outbox.c)
+
+
+def _queue_columns(queue: Any) -> list[Any]:
+    older = outbox.alias("older")
+    waiting = exists(
+        select(literal_column("1"))
+        .select_from(older)
+        .where(
+            older.c.tenant_id == queue.c.tenant_id,
+            older.c.store == queue.c.store,
+            older.c.subject == queue.c.subject,
+            older.c.settled.is_(None),
+            older.c.change_id != queue.c.change_id,
+        )
+    )
+    names = ("id", "store", "subject", "action", "epoch", "denied", "not_before", "data", "held")
+    return [
+        *(queue.c[name] for name in names),
+        queue.c.type.label("event"),
+        waiting.label("blocked"),
+    ]
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()

@@ -1,0 +1,218 @@
+"""Postgres through asyncpg: the pool, one-statement commits, LISTEN/NOTIFY as a hint, and the mapping of every way a
+connection can fail to `Unavailable`.
+
+Reads run outside transactions and are repeated when the connection breaks. A commit is repeated only after a
+deadlock: after a lost connection nobody knows whether it happened, so the client is told to come back.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import asyncpg
+
+from scim_server.protocol.errors import TooMany, Unavailable
+from scim_server.storage.change import Change, Committed
+from scim_server.storage.commit import parameters, plan, queued, shape_of
+from scim_server.storage.database import Row, Stale, Taken
+from scim_server.storage.dialects import POSTGRES, Dialect
+from scim_server.storage.statements import Parameters, Statement
+
+CHANNEL = "scim_outbox"
+PATIENCE_S = 2.0  # how long a request waits for a connection while Postgres restarts or the pool is empty
+PAUSE_S = 0.05
+RECONNECT_S = 1.0
+DEADLOCK_TRIES = 10
+_GONE = (
+    OSError,  # refused, reset, broken pipe
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,  # restart, terminated backend
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,  # disk full, out of memory
+    asyncpg.ReadOnlySQLTransactionError,  # a failover left us on the old primary
+)
+_TRY_AGAIN = "The database cannot be reached at the moment; repeat the request as it is."
+
+Result = TypeVar("Result")
+Connection = Any  # asyncpg's pool hands out proxies that its stubs do not describe
+_log = logging.getLogger(__name__)
+
+
+class _Connection(asyncpg.Connection[asyncpg.Record]):
+    """A connection whose release costs no round trip: nothing here changes session state."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+class PostgresDatabase:
+    """The `Database` port on Postgres."""
+
+    dialect: Dialect = POSTGRES
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", listen_url: str | None) -> None:
+        self._pool = pool
+        self._listeners: list[Callable[[], None]] = []
+        self._listening = asyncio.create_task(self._listen(listen_url)) if listen_url else None
+
+    @classmethod
+    async def open(cls, url: str, *, listen_url: str | None, pool_size: int = 10) -> "PostgresDatabase":
+        """Connects on first use, so a server starts while Postgres is still away. Without `listen_url` wake-ups
+        between processes come from polling alone."""
+        pool = await asyncpg.create_pool(
+            plain_url(url),
+            min_size=0,
+            max_size=pool_size,
+            statement_cache_size=500,
+            connection_class=_Connection,
+            init=_prepare,
+            timeout=PATIENCE_S,
+            # An acknowledged write is on disk: never inherit a laxer setting from the role or the database.
+            server_settings={"application_name": "scim-server", "synchronous_commit": "on"},
+        )
+        return cls(pool, listen_url and plain_url(listen_url))
+
+    async def read(
+        self, statement: Statement, parameters: Parameters, *, timeout_ms: int | None = None
+    ) -> Sequence[Row]:
+        compiled = statement.compiled(POSTGRES)
+        arguments = compiled.arguments(parameters)
+        limit = timeout_ms / 1000 if timeout_ms else None
+
+        async def fetch(connection: Connection) -> Sequence[Row]:
+            rows: list[asyncpg.Record] = await connection.fetch(compiled.sql, *arguments, timeout=limit)
+            return rows
+
+        try:
+            return await self._run(fetch, repeat=True)
+        except (TimeoutError, asyncpg.QueryCanceledError):
+            raise TooMany(
+                "The query took too long; narrow it down with an indexed attribute such as userName or externalId."
+            ) from None
+
+    async def commit(self, change: Change) -> Committed:
+        chain = plan(shape_of(change), POSTGRES).chain
+        assert chain is not None
+        arguments = chain.arguments(parameters(change, POSTGRES))
+
+        async def run(connection: Connection) -> list[asyncpg.Record]:
+            rows: list[asyncpg.Record] = await connection.fetch(chain.sql, *arguments)
+            return rows
+
+        rows = await self._run(run)
+        if not rows:
+            raise Stale
+        return Committed(rows[0]["version"], rows[0]["modified"], queued(rows) if change.messages else ())
+
+    async def write(self, *steps: tuple[Statement, Parameters]) -> list[Sequence[Row]]:
+        compiled = [(statement.compiled(POSTGRES), given) for statement, given in steps]
+
+        async def run(connection: Connection) -> list[Sequence[Row]]:
+            if len(compiled) == 1:
+                one, given = compiled[0]
+                return [await connection.fetch(one.sql, *one.arguments(given))]
+            async with connection.transaction():
+                return [await connection.fetch(one.sql, *one.arguments(given)) for one, given in compiled]
+
+        return await self._run(run)
+
+    async def wake(self) -> None:
+        async def notify(connection: Connection) -> None:
+            await connection.execute("SELECT pg_notify($1, '')", CHANNEL)
+
+        try:
+            await self._run(notify)
+        except Unavailable:
+            _log.debug("wake-up lost; the next poll finds the work")
+
+    def on_wake(self, listener: Callable[[], None]) -> None:
+        self._listeners.append(listener)
+
+    async def ping(self) -> None:
+        async def select_one(connection: Connection) -> None:
+            await connection.execute("SELECT 1")
+
+        await self._run(select_one)
+
+    async def aclose(self) -> None:
+        if self._listening:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
+        try:
+            await asyncio.wait_for(self._pool.close(), timeout=5)
+        except (TimeoutError, *_GONE):
+            self._pool.terminate()
+
+    async def _run(self, work: Callable[[Connection], Awaitable[Result]], *, repeat: bool = False) -> Result:
+        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        deadlocks = 0
+        while True:
+            connection = await self._acquire(deadline)
+            try:
+                return await work(connection)
+            except TimeoutError:
+                raise
+            except asyncpg.DeadlockDetectedError:
+                deadlocks += 1
+                if deadlocks >= DEADLOCK_TRIES:
+                    raise Unavailable(_TRY_AGAIN, {"Retry-After": "1"}) from None
+            except asyncpg.ForeignKeyViolationError:
+                raise Stale from None
+            except asyncpg.UniqueViolationError as problem:
+                raise Taken(problem.constraint_name or "") from None
+            except _GONE as problem:
+                if not repeat or asyncio.get_running_loop().time() > deadline:
+                    raise Unavailable(_TRY_AGAIN, {"Retry-After": "1"}) from problem
+                await asyncio.sleep(PAUSE_S)
+            finally:
+                await self._release(connection)
+
+    async def _acquire(self, deadline: float) -> Connection:
+        while True:
+            left = deadline - asyncio.get_running_loop().time()
+            try:
+                return await self._pool.acquire(timeout=max(left, PAUSE_S))
+            except _GONE as problem:
+                if left <= PAUSE_S:
+                    raise Unavailable(_TRY_AGAIN, {"Retry-After": "1"}) from problem
+            await asyncio.sleep(PAUSE_S)
+
+    async def _release(self, connection: Connection) -> None:
+        try:
+            await self._pool.release(connection)
+        except _GONE as problem:
+            _log.debug("broken connection dropped: %s", type(problem).__name__)
+
+    async def _listen(self, url: str) -> None:
+        """Keep one connection on the channel; after any loss reconnect and wake everybody once."""
+        while True:
+            lost = asyncio.Event()
+            try:
+                connection = await asyncpg.connect(url, timeout=PATIENCE_S)
+                try:
+                    connection.add_termination_listener(lambda _, lost=lost: lost.set())
+                    await connection.add_listener(CHANNEL, lambda *_: self._wake_listeners())
+                    self._wake_listeners()
+                    await lost.wait()
+                finally:
+                    connection.terminate()
+            except _GONE as problem:
+                _log.debug("listener lost: %s", type(problem).__name__)
+            await asyncio.sleep(RECONNECT_S)
+
+    def _wake_listeners(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+
+def plain_url(url: str) -> str:
+    """The URL as libpq writes it: a SQLAlchemy driver suffix such as `+asyncpg` is taken off."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme.partition('+')[0]}://{rest}"
+
+
+async def _prepare(connection: Connection) -> None:
+    # Ids are text everywhere above; as text they also need no conversion in answers.
+    await connection.set_type_codec("uuid", encoder=str, decoder=str, schema="pg_catalog", format="text")

@@ -1,0 +1,293 @@
+"""Reads of resources: by key, by filter, by page. Keys are selected first and documents joined last, so that a deep
+page walks an index and not the documents. Writes are Changes (commit.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Integer, Text, bindparam, func, literal_column, select
+from sqlalchemy.sql import Select
+
+from scim_server.protocol.attributes import ResourceType
+from scim_server.protocol.filter import Filter
+from scim_server.storage.database import Database, Row
+from scim_server.storage.dialects import Dialect
+from scim_server.storage.filter_sql import arguments, condition
+from scim_server.storage.statements import Statement
+from scim_server.storage.tables import Id, Key, counter, member, resource, resource_value
+
+SEARCH_TIMEOUT_MS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A resource as stored: `doc` is JSON text without id, meta, members and groups; times in unix ms. `groups` is
+    JSON text, a list of [group id, display] pairs, or None when it was not asked for."""
+
+    id: str
+    version: int
+    created: int
+    modified: int
+    active: bool
+    doc: str
+    groups: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """An order by one promoted column; ties, and everything else, by id (= by creation time)."""
+
+    column: str = "id"
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One page and the number of all matches."""
+
+    total: int
+    resources: Sequence[Stored]
+
+
+async def load(database: Database, tenant_id: str, kind: str, resource_id: str, *, groups: bool) -> Stored | None:
+    """One resource by key, with the groups it is a direct member of in the same statement; None if there is none."""
+    given = {"tenant_id": tenant_id, "type": kind, "id": resource_id}
+    rows = await database.read(_LOAD_WITH_GROUPS if groups else _LOAD, given)
+    return _stored(rows[0]) if rows else None
+
+
+async def search(
+    database: Database,
+    tenant_id: str,
+    resource_type: ResourceType,
+    query: Filter | None,
+    *,
+    sort: Sort,
+    offset: int,
+    limit: int,
+    groups: bool,
+) -> Found:
+    """A page of matches (`limit` 0: only the total). Raises TooMany when the filter costs too much."""
+    kind = resource_type.name
+    given = {"tenant_id": tenant_id, "type": kind, "offset": offset, "limit": limit}
+    if query is not None:
+        given |= arguments(query, resource_type, database.dialect)
+    page, count = _statements(_Query(resource_type, query), sort, groups)
+    found: list[Stored] = []
+    if limit:
+        rows = await database.read(page, given, timeout_ms=SEARCH_TIMEOUT_MS)
+        found = [_stored(row) for row in rows]
+        if len(found) < limit and (found or offset == 0):
+            return Found(offset + len(found), found)
+    if query is None:
+        count = _TOTAL
+    rows = await database.read(count, given, timeout_ms=SEARCH_TIMEOUT_MS)
+    return Found(int(rows[0][0] or 0), found)
+
+
+async def members_of(database: Database, tenant_id: str, group_id: str, limit: int | None = None) -> list[list[Any]]:
+    """[id, type, display] of a group's members in id order, at most `limit`."""
+    given = {"tenant_id": tenant_id, "group_id": group_id, "limit": -1 if limit is None else limit}
+    rows = await database.read(_MEMBERS if limit is None else _MEMBERS_LIMITED, given)
+    return [[row["member_id"], row["type"], row["display"]] for row in rows]
+
+
+async def members_of_many(
+    database: Database, tenant_id: str, group_ids: list[str], limit: int
+) -> list[tuple[str, str, str, str | None]]:
+    """(group id, member id, type, display) of several groups, at most `limit` in all."""
+    given = {"tenant_id": tenant_id, "groups": database.dialect.pack_list(group_ids), "limit": limit}
+    rows = await database.read(_MEMBERS_OF_MANY, given)
+    return [(row["group_id"], row["member_id"], row["type"], row["display"]) for row in rows]
+
+
+async def which_are_members(database: Database, tenant_id: str, group_id: str, ids: list[str]) -> dict[str, str | None]:
+    """Those of `ids` that are members of the group now, with their display."""
+    given = {"tenant_id": tenant_id, "group_id": group_id, "ids": database.dialect.pack_list(ids)}
+    rows = await database.read(_WHICH_ARE_MEMBERS, given)
+    return {row["member_id"]: row["display"] for row in rows}
+
+
+async def types_of(database: Database, tenant_id: str, ids: list[str]) -> dict[str, str]:
+    """id -> resource type of those that exist in the tenant."""
+    rows = await database.read(_TYPES, {"tenant_id": tenant_id, "ids": database.dialect.pack_list(ids)})
+    return {row["id"]: row["type"] for row in rows}
+
+
+async def holder_of(database: Database, tenant_id: str, kind: str, unique_key: str) -> str | None:
+    """The id of the resource that has this unique key."""
+    rows = await database.read(_HOLDER, {"tenant_id": tenant_id, "type": kind, "unique_key": unique_key})
+    return rows[0]["id"] if rows else None
+
+
+async def values_of(database: Database, tenant_id: str, kind: str, resource_id: str) -> set[tuple[str, str, bool]]:
+    """(attr, value_key, exclusive) rows of a resource."""
+    rows = await database.read(_VALUES, {"tenant_id": tenant_id, "type": kind, "id": resource_id})
+    return {(row["attr"], row["value_key"], bool(row["exclusive"])) for row in rows}
+
+
+def _stored(row: Row) -> Stored:
+    return Stored(
+        row["id"], row["version"], row["created"], row["modified"], bool(row["active"]), row["doc"], row["groups"]
+    )
+
+
+def _p(name: str, kind: Any) -> Any:
+    return bindparam(name, type_=kind)
+
+
+def _columns(d: Dialect, groups: bool) -> list[ColumnElement[Any]]:
+    table = resource.c
+    return [
+        table.id,
+        table.version,
+        table.created,
+        table.modified,
+        table.active,
+        d.json_text(table.doc).label("doc"),
+        (_groups(d) if groups else literal_column("NULL")).label("groups"),
+    ]
+
+
+def _groups(d: Dialect) -> Any:
+    group = resource.alias("in_group")
+    pairs = (
+        select(member.c.group_id.label("id"), d.json_member(group.c.doc, "displayName").label("display"))
+        .select_from(member)
+        .join(
+            group,
+            (group.c.tenant_id == member.c.tenant_id)
+            & (group.c.type == literal_column("'Group'"))
+            & (group.c.id == member.c.group_id),
+        )
+        .where(member.c.tenant_id == resource.c.tenant_id, member.c.member_id == resource.c.id)
+        .order_by(member.c.group_id)
+        .correlate(resource)
+        .subquery("memberships")
+    )
+    return select(d.json_pairs(pairs.c.id, pairs.c.display)).select_from(pairs).scalar_subquery()
+
+
+def _load(d: Dialect, groups: bool) -> Select[Any]:
+    return select(*_columns(d, groups)).where(
+        resource.c.tenant_id == _p("tenant_id", Id), resource.c.type == _p("type", Key), resource.c.id == _p("id", Id)
+    )
+
+
+_LOAD = Statement(lambda d: _load(d, groups=False))
+_LOAD_WITH_GROUPS = Statement(lambda d: _load(d, groups=True))
+
+
+class _Query:
+    """A filter as a cache key: two queries are the same if their types and shapes are, whatever their values."""
+
+    __slots__ = ("filter", "key", "resource_type")
+
+    def __init__(self, resource_type: ResourceType, query: Filter | None) -> None:
+        self.resource_type = resource_type
+        self.filter = query
+        self.key = (id(resource_type), query and query.shape)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Query) and self.key == other.key
+
+
+@lru_cache(maxsize=2048)
+def _statements(query: _Query, sort: Sort, groups: bool) -> tuple[Statement, Statement]:
+    return (
+        Statement(lambda d: _page(d, query, sort, groups)),
+        Statement(lambda d: select(func.count()).select_from(resource).where(*_matching(d, query))),
+    )
+
+
+def _matching(d: Dialect, query: _Query) -> list[ColumnElement[bool]]:
+    here = [resource.c.tenant_id == _p("tenant_id", Id), resource.c.type == _p("type", Key)]
+    if query.filter is None:
+        return here
+    return [*here, condition(query.filter, query.resource_type, d)]
+
+
+def _page(d: Dialect, query: _Query, sort: Sort, groups: bool) -> Select[Any]:
+    order = _order(resource.c, sort)
+    keys = (
+        select(resource.c.id.label("key"))
+        .where(*_matching(d, query))
+        .order_by(*order)
+        .limit(_p("limit", Integer))
+        .offset(_p("offset", Integer))
+        .subquery("page")
+    )
+    return (
+        select(*_columns(d, groups))
+        .join(keys, keys.c.key == resource.c.id)
+        .where(resource.c.tenant_id == _p("tenant_id", Id), resource.c.type == _p("type", Key))
+        .order_by(*order)
+    )
+
+
+def _order(columns: Any, sort: Sort) -> list[Any]:
+    column = columns[sort.column]
+    ordered = column.desc() if sort.descending else column.asc()
+    if sort.column == "id":
+        return [ordered]
+    return [ordered.nulls_last(), columns.id]
+
+
+_TOTAL = Statement(
+    lambda d: select(func.sum(counter.c.n)).where(
+        counter.c.tenant_id == _p("tenant_id", Id), counter.c.type == _p("type", Key)
+    )
+)
+
+
+def _members(d: Dialect) -> Select[Any]:
+    return (
+        select(member.c.member_id, member.c.type, member.c.display)
+        .where(member.c.tenant_id == _p("tenant_id", Id), member.c.group_id == _p("group_id", Id))
+        .order_by(member.c.member_id)
+    )
+
+
+_MEMBERS = Statement(_members)
+_MEMBERS_LIMITED = Statement(lambda d: _members(d).limit(_p("limit", Integer)))
+_MEMBERS_OF_MANY = Statement(
+    lambda d: (
+        select(member.c.group_id, member.c.member_id, member.c.type, member.c.display)
+        .where(member.c.tenant_id == _p("tenant_id", Id), d.any_of(member.c.group_id, "groups", Id))
+        .order_by(member.c.group_id, member.c.member_id)
+        .limit(_p("limit", BigInteger))
+    )
+)
+_WHICH_ARE_MEMBERS = Statement(
+    lambda d: select(member.c.member_id, member.c.display).where(
+        member.c.tenant_id == _p("tenant_id", Id),
+        member.c.group_id == _p("group_id", Id),
+        d.any_of(member.c.member_id, "ids", Id),
+    )
+)
+_TYPES = Statement(
+    lambda d: select(resource.c.id, resource.c.type).where(
+        resource.c.tenant_id == _p("tenant_id", Id),
+        resource.c.type.in_([literal_column("'User'", Text), literal_column("'Group'", Text)]),
+        d.any_of(resource.c.id, "ids", Id),
+    )
+)
+_HOLDER = Statement(
+    lambda d: select(resource.c.id).where(
+        resource.c.tenant_id == _p("tenant_id", Id),
+        resource.c.type == _p("type", Key),
+        resource.c.unique_key == _p("unique_key", Key),
+    )
+)
+_VALUES = Statement(
+    lambda d: select(resource_value.c.attr, resource_value.c.value_key, resource_value.c.exclusive).where(
+        resource_value.c.tenant_id == _p("tenant_id", Id),
+        resource_value.c.type == _p("type", Key),
+        resource_value.c.resource_id == _p("id", Id),
+    )
+)

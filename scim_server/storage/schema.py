@@ -1,0 +1,104 @@
+"""Brings a database's schema to the newest version (Alembic), and says whether it is there.
+
+Versions are the files of migrations/, which ride in the wheel. NNNN_pre_* are safe while the previous release still
+runs, NNNN_post_* once it is gone.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from scim_server.protocol.errors import Unavailable
+from scim_server.storage.postgres import plain_url
+from scim_server.storage.sqlite import connect
+
+_PACKAGED = Path(__file__).parent.parent / "_migrations"
+_IN_REPOSITORY = Path(__file__).parent.parent.parent / "migrations"
+_LOCK = 0x5C1A  # one migration at a time
+
+
+async def migrate(url: str) -> str:
+    """Run what is missing; the version reached. Safe to call from several processes at once."""
+    head = _scripts().get_current_head() or ""
+    await _with_connection(url, _upgrade)
+    return head
+
+
+async def pending(url: str) -> list[str]:
+    """Versions that have not run yet, oldest first; empty when the schema is current. An empty database misses all."""
+    found: list[str] = []
+    await _with_connection(url, lambda connection: found.extend(_missing(connection)))
+    return found
+
+
+async def is_empty(url: str) -> bool:
+    """Whether no version has ever run."""
+    current: list[str | None] = []
+    await _with_connection(url, lambda connection: current.append(_context(connection).get_current_revision()))
+    return current[0] is None
+
+
+def sqlite_path(url: str) -> Path:
+    """The file of `sqlite:///relative.db` or `sqlite:////absolute.db`."""
+    return Path(url.removeprefix("sqlite:///")).expanduser()
+
+
+async def _with_connection(url: str, work: Callable[[Connection], None]) -> None:
+    if url.startswith("sqlite"):
+        with create_engine(
+            "sqlite://", creator=lambda: connect(sqlite_path(url)), poolclass=NullPool
+        ).begin() as connection:
+            work(connection)
+        return
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(plain_url(url), timeout=5), poolclass=NullPool
+    )
+    try:
+        async with engine.begin() as asynchronous:
+            await asynchronous.run_sync(work)
+    except (OSError, asyncpg.PostgresError) as problem:
+        raise Unavailable(f"The database cannot be reached: {problem}") from problem
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _missing(connection: Connection) -> list[str]:
+    current = _context(connection).get_current_revision()
+    scripts = _scripts()
+    known = [script.revision for script in scripts.walk_revisions()]
+    if current is not None and current not in known:
+        return []  # a newer release has been here; expand/contract keeps its schema usable for this one
+    return [script.revision for script in scripts.iterate_revisions("head", current or "base")][::-1]
+
+
+def _context(connection: Connection) -> MigrationContext:
+    return MigrationContext.configure(connection, opts={"version_table": "schema_version"})
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _config() -> Config:
+    folder = _PACKAGED if _PACKAGED.is_dir() else _IN_REPOSITORY
+    config = Config()
+    config.set_main_option("script_location", str(folder))
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    return config
