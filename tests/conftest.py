@@ -1,0 +1,106 @@
+"""What every test may ask for: a real Postgres, a real Redis, asyncio, and no way off this machine.
+
+A service that cannot be had fails the tests that need it, in one line; nothing is skipped.
+"""
+
+import os
+from collections.abc import Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+from hypothesis import settings
+from services import MissingService
+from services.loopback import stay_on_loopback
+from services.postgres import PostgresServer
+from services.redis import RedisServer
+
+settings.register_profile("default", deadline=None)
+settings.register_profile("fuzz", deadline=None, max_examples=5_000, print_blob=True)
+settings.load_profile("default")
+
+
+def pytest_sessionstart() -> None:
+    """Before the first test: from here on, only loopback."""
+    stay_on_loopback()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints what tests measured and gave to `record_property`, so that figures are seen without -s."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests run on asyncio, as the server does."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The Postgres of this test process. Make databases in it; to stop or freeze one, ask for `own_postgres`."""
+    if url := os.environ.get("SCIM_TEST_DATABASE_URL"):
+        yield PostgresServer.external(url)
+    else:
+        yield from _own_postgres()
+
+
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[PostgresServer]:
+    """A Postgres that this module's tests may stop, kill and freeze; they leave it running."""
+    yield from _own_postgres()
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """The URL of an empty database that is dropped afterwards."""
+    url = postgres.create_database()
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The Redis of this test process. To stop or freeze one, ask for `own_redis`."""
+    if url := os.environ.get("SCIM_TEST_REDIS_URL"):
+        yield RedisServer.external(_database_of_this_worker(url))
+    else:
+        yield from _own_redis(appendonly=False)
+
+
+@pytest.fixture(scope="module")
+def own_redis() -> Iterator[RedisServer]:
+    """A Redis (append-only file) that this module's tests may stop, kill and freeze; they leave it running."""
+    yield from _own_redis(appendonly=True)
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of an empty Redis database."""
+    redis_server.flush()
+    return redis_server.url
+
+
+def _own_postgres() -> Iterator[PostgresServer]:
+    try:
+        server = PostgresServer.launch()
+    except MissingService as missing:
+        pytest.fail(str(missing), pytrace=False)
+    yield server
+    server.discard()
+
+
+def _own_redis(appendonly: bool) -> Iterator[RedisServer]:
+    try:
+        server = RedisServer.launch(appendonly=appendonly)
+    except MissingService as missing:
+        pytest.fail(str(missing), pytrace=False)
+    yield server
+    server.discard()
+
+
+def _database_of_this_worker(url: str) -> str:
+    """Parallel workers share a borrowed Redis: each takes a database number of its own."""
+    number = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    return urlunsplit(urlsplit(url)._replace(path=f"/{number}")) if number else url
