@@ -35,8 +35,6 @@ from scim_server.guard import (
     allows,
 )
 
-pytestmark = pytest.mark.anyio
-
 GATE_UPSERT = """
     INSERT INTO scim_gate (subject, epoch, denied, not_before) VALUES (?, ?, ?, ?)
     ON CONFLICT (subject) DO UPDATE
@@ -52,9 +50,7 @@ def test_marker_is_read_as_text_and_as_bytes() -> None:
     assert Gate.parse(None) is OPEN
 
 
-@pytest.mark.parametrize(
-    "marker", ["", "1", "1:0", "1:2:3", "1:0:3:4", "x:0:1", "-1:0:1", "1:0:1\n", "١:0:1"]
-)
+@pytest.mark.parametrize("marker", ["", "1", "1:0", "1:2:3", "1:0:3:4", "x:0:1", "-1:0:1", "1:0:1\n", "١:0:1"])
 def test_what_is_no_marker_is_refused(marker: str) -> None:
     with pytest.raises(ValueError, match="gate marker"):
         Gate.parse(marker)
@@ -268,9 +264,7 @@ def survives(order: tuple[str, ...], login: list[Callable[[], Any]], server: lis
 
 
 @pytest.mark.parametrize("order", ORDERS, ids="".join)
-def test_no_order_of_login_and_deactivation_leaves_a_session_in_sqlite(
-    order: tuple[str, ...], crm_db: Path
-) -> None:
+def test_no_order_of_login_and_deactivation_leaves_a_session_in_sqlite(order: tuple[str, ...], crm_db: Path) -> None:
     db, server_db = open_db(crm_db), open_db(crm_db)
     guard = Guard(SqlGates(lambda: db).read)
     epoch: list[int] = []
@@ -297,9 +291,7 @@ def test_no_order_of_login_and_deactivation_leaves_a_session_in_sqlite(
 
 
 @pytest.mark.parametrize("order", ORDERS, ids="".join)
-def test_no_order_of_login_and_deactivation_leaves_a_session_in_redis(
-    order: tuple[str, ...], redis_url: str
-) -> None:
+def test_no_order_of_login_and_deactivation_leaves_a_session_in_redis(order: tuple[str, ...], redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.delete("r:sess:x", "r:idx:s", "r:gate:s")
         guard = Guard(RedisGates(client, tenant="s", gate_key="r:gate:{tenant}").read)
