@@ -104,7 +104,7 @@ class Postgres:
         return func.greatest(left, right)
 
     def now(self) -> ColumnElement[int]:
-        return cast(literal_column("extract(epoch from clock_timestamp()) * 1000"), BigInteger)
+        return cast(literal_column("extract(epoch from statement_timestamp()) * 1000"), BigInteger)
 
     def insert(self, table: Table) -> postgresql.Insert:
         return postgresql.insert(table)

@@ -175,6 +175,7 @@ outbox = Table(
     CheckConstraint("action IN ('terminate', 'lift', 'notify')", name="outbox_action"),
     Index(
         "outbox_due",
+        "store",
         "due",
         "id",
         postgresql_where=text("settled IS NULL"),
