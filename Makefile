@@ -4,6 +4,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 UV := uv==0.13.9
 
+COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' build/lock/bin/uv pip compile pyproject.toml --quiet \
+	--no-config --universal --generate-hashes --no-emit-index-url
+
 # The newest Python that runs (a pyenv shim may exist and not run) and that has what the server needs.
 PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys, sqlite3; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)
@@ -49,9 +52,6 @@ lock: .venv/bin/python ## resolve pyproject.toml again into requirements.lock (A
 	build/lock/bin/python -m pip install --quiet $(UV)
 	$(COMPILE) --all-extras --output-file requirements.lock $(ARGS)
 	$(COMPILE) --extra build --constraint requirements.lock --no-annotate --output-file requirements-server.lock
-
-COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' build/lock/bin/uv pip compile pyproject.toml --quiet \
-	--no-config --universal --generate-hashes --no-emit-index-url
 
 clean: ## remove .venv, build output and caches (not your databases)
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
