@@ -104,7 +104,7 @@ def _play_leavers(
     ended = sum(cut.ended for cut in cuts)
     if ended == len(cuts) and stayed:
         slowest = max(cut.cut_ms or 0.0 for cut in cuts)
-        say(f"\nAll {ended} sessions were over at the next request, the slowest {slowest:.1f} ms after the IdP spoke.")
+        say(f"\nAll {ended} sessions ended, the slowest {slowest:.1f} ms after the identity provider spoke.")
         say("New logins of the three are refused; a colleague's session went on.")
         return 0
     failed = ", ".join(cut.person.display_name for cut in cuts if not cut.ended) or "nobody"

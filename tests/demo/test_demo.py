@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -19,6 +21,7 @@ from scim_server.clock import new_id
 from scim_server.demo import run, stage
 from scim_server.demo.processes import Child, DemoError, free_port
 from scim_server.demo.roster import departments, people
+from scim_server.demo.story import Cut
 
 
 def test_roster_is_twenty_people_in_three_groups() -> None:
@@ -38,8 +41,24 @@ def assert_the_story_was_told(told: str) -> None:
     for row in rows:
         assert row[3].startswith("done; sessions=1; dur="), told
         assert row[4] == "200 -> 401", told
-    assert "All 3 sessions were over" in told
+    assert "All 3 sessions ended" in told
     assert "New logins of the three are refused" in told
+
+
+@pytest.mark.parametrize(
+    ("change", "ended"),
+    [
+        ({}, True),
+        ({"receipt": 'pending; stores="crm"', "first_after": 200}, True),  # promised less, and came a little later
+        ({"first_after": 200}, False),  # "done" was not true when it was said
+        ({"first_after": 200, "cut_ms": None}, False),
+        ({"before": 401}, False),  # was never logged in: proves nothing
+        ({"relogin": 303}, False),
+    ],
+)
+def test_what_counts_as_cut_off(change: dict[str, Any], ended: bool) -> None:
+    cut = Cut(people(new_id)[0], "PATCH", 200, 200, "done; sessions=1; dur=1", 2.0, 401, 3.0, 403)
+    assert replace(cut, **change).ended is ended
 
 
 def leftovers(tmp_path: Path) -> list[str]:
