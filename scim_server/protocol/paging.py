@@ -1,0 +1,59 @@
+"""Index paging (RFC 7644 §3.4.2.4) and the ListResponse around texts that are already JSON.
+
+Knows numbers and text only: what is counted and sorted is the storage's. A cursor (RFC 9865) would become a second
+kind of Page, next to the index.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from scim_server.protocol.errors import InvalidValue
+
+DEFAULT_COUNT = 100
+MAX_RESULTS = 1000
+LIST_RESPONSE_URN = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
+
+_MAX_DIGITS = 18  # fits 64 bits, which is all that a database counts
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`start_index` counts from 1; `count` 0 asks for totalResults only."""
+
+    start_index: int = 1
+    count: int = DEFAULT_COUNT
+
+    @property
+    def offset(self) -> int:
+        """How many resources come before the page."""
+        return self.start_index - 1
+
+
+def parse_page(start_index: Any = None, count: Any = None, *, max_results: int = MAX_RESULTS) -> Page:
+    """From query parameters (text) or the JSON of a SearchRequest (numbers); None and "" are unsaid.
+
+    startIndex below 1 means 1, count below 0 means 0, count above `max_results` means that. Raises InvalidValue.
+    """
+    wanted = _number("count", count, min(DEFAULT_COUNT, max_results))
+    return Page(max(1, _number("startIndex", start_index, 1)), min(max(0, wanted), max_results))
+
+
+def list_response(texts: Iterable[str], total: int, start_index: int = 1) -> bytes:
+    """A ListResponse as UTF-8; each of `texts` is the JSON of one resource and goes in as it is."""
+    resources = list(texts)
+    return (
+        f'{{"schemas":["{LIST_RESPONSE_URN}"],"totalResults":{total},"startIndex":{start_index},'
+        f'"itemsPerPage":{len(resources)},"Resources":[{",".join(resources)}]}}'
+    ).encode()
+
+
+def _number(name: str, value: Any, default: int) -> int:
+    if value is None or value == "":
+        return default
+    if type(value) is int and abs(value) < 10**_MAX_DIGITS:
+        return value
+    digits = value.strip().removeprefix("-") if type(value) is str else ""
+    if not digits.isascii() or not digits.isdigit() or len(digits) > _MAX_DIGITS:
+        raise InvalidValue(f"{name} must be a whole number.")
+    return int(value)
