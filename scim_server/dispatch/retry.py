@@ -1,0 +1,39 @@
+"""When to try again: pure arithmetic on attempts.
+
+A kill is tried for ever, quickly at first. What another party's HTTP endpoint refuses to take is given up after about
+three days and kept for a replay.
+"""
+
+from scim_server.sessions.port import Done, Outcome, Refused
+from scim_server.storage.outbox import Settlement
+
+STORE_FIRST_MS = 50
+STORE_CAP_MS = 15_000
+# Dense in the first minute, because somebody is waiting to be locked out; then the Standard Webhooks schedule.
+HTTP_SCHEDULE_S = (0.2, 1, 5, 15, 60, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+
+
+def settlement(message_id: str, outcome: Outcome, *, attempts: int, http: bool, jitter: float) -> Settlement:
+    """What to write down after an attempt. `attempts` counts earlier ones, `jitter` is 0..1."""
+    if isinstance(outcome, Done):
+        return Settlement(message_id, "done", outcome.sessions, outcome.guard_seen)
+    if isinstance(outcome, Refused):
+        # Rights or schema that a person must mend keep a kill waiting; only an HTTP endpoint may turn one down.
+        if http:
+            return Settlement(message_id, "refused", error=outcome.why)
+        return Settlement(message_id, None, error=outcome.why, delay_ms=STORE_CAP_MS)
+    if http and attempts >= len(HTTP_SCHEDULE_S):
+        return Settlement(message_id, "refused", error=f"given up after {attempts + 1} attempts: {outcome.why}")
+    wait = http_delay_ms(attempts) if http else store_delay_ms(attempts, jitter)
+    return Settlement(message_id, None, error=outcome.why, delay_ms=max(wait, outcome.after_ms or 0))
+
+
+def store_delay_ms(attempts: int, jitter: float) -> int:
+    """50 ms doubled each time, at most 15 s, spread over its upper half."""
+    full = min(STORE_FIRST_MS << min(attempts, 16), STORE_CAP_MS)
+    return int(full * (0.5 + jitter / 2))
+
+
+def http_delay_ms(attempts: int) -> int:
+    """The schedule's next step."""
+    return int(HTTP_SCHEDULE_S[min(attempts, len(HTTP_SCHEDULE_S) - 1)] * 1000)

@@ -1,0 +1,145 @@
+"""From (before, after) to a Change, and from a Change to a receipt: the one place through which every write goes,
+whether it came by HTTP, Bulk or the command line.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scim_server.events.derive import Moves, derive, moves
+from scim_server.events.model import Event, Snapshot
+from scim_server.sessions.port import Done
+from scim_server.storage.change import Change, Committed, Message, Queued
+from scim_server.usecases.deployment import Delivered, Deployment, Subscriber
+
+_STILL = Moves()
+INLINE_GRACE_MS = 300  # how long the worker leaves to the request what the request tries itself
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of the sessions, as the `Session-Termination` header says it. `state` is done, pending, held,
+    unresolved or none; `stores` names those that are not done; `milliseconds` is commit to confirmed."""
+
+    state: str
+    sessions: int = 0
+    milliseconds: float = 0.0
+    stores: tuple[str, ...] = ()
+
+    def header(self) -> str:
+        """The header's value."""
+        if self.state == "done":
+            return f"done; sessions={self.sessions}; dur={self.milliseconds:.1f}"
+        if self.stores:
+            return f'{self.state}; stores="{",".join(self.stores)}"'
+        return self.state
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The messages a write leaves in the outbox. `ends`: somebody lost access, so the answer owes a receipt;
+    `unresolved` names the stores whose subject template had nothing to fill in."""
+
+    messages: tuple[Message, ...] = ()
+    ends: bool = False
+    unresolved: tuple[str, ...] = ()
+
+
+def say(deployment: Deployment, tenant: str, kind: str, before: Snapshot | None, after: Snapshot | None) -> Said:
+    """What the stores of a tenant must hear of a change from `before` to `after`."""
+    events = derive(kind, before, after)
+    if not events:
+        return Said()
+    ends = any(event.type in ("user.deactivated", "user.deleted") for event in events)
+    if kind == "User" and before is not None and not before.active:
+        ends = False  # there is nobody left to lose access
+    standings = {
+        subscriber.name: moves(subscriber.template, tenant, before, after) if kind == "User" else Moves()
+        for subscriber in deployment.subscribers_of(tenant)
+    }
+    return compose(deployment, tenant, events, standings, ends=ends)
+
+
+def compose(
+    deployment: Deployment, tenant: str, events: Sequence[Event], standings: Mapping[str, Moves], *, ends: bool
+) -> Said:
+    """Messages for every store: first what moves a standing, then the other events for stores that want them."""
+    messages: list[Message] = []
+    for subscriber in deployment.subscribers_of(tenant):
+        standing = standings.get(subscriber.name, _STILL)
+        data = {event.type: event.data() for event in events}
+        fallback = events[-1].data()
+        for move in standing.moves:
+            messages.append(
+                Message(
+                    id=deployment.new_id(),
+                    store=subscriber.name,
+                    subject=move.subject,
+                    action="lift" if move.action == "lift" else "terminate",
+                    type=move.type,
+                    data=data.get(move.type, fallback),
+                    denied=move.action == "terminate",
+                    if_denied=move.if_denied,
+                    delay_ms=INLINE_GRACE_MS if subscriber.inline else 0,
+                )
+            )
+        if subscriber.events:
+            told = {move.type for move in standing.moves if not move.if_denied}
+            messages += [_notice(deployment, subscriber, tenant, event) for event in events if event.type not in told]
+    unresolved = tuple(name for name, standing in standings.items() if standing.unresolved)
+    return Said(tuple(messages), ends, unresolved)
+
+
+def _notice(deployment: Deployment, subscriber: Subscriber, tenant: str, event: Event) -> Message:
+    values: dict[str, Any] = {**event.resource.document, "id": event.resource.id, "tenant": tenant}
+    return Message(
+        id=deployment.new_id(),
+        store=subscriber.name,
+        # Events of one resource stay in order; a resource without the store's key queues under its id.
+        subject=subscriber.template.render(values) or event.resource.id,
+        action="notify",
+        type=event.type,
+        data=event.data(),
+    )
+
+
+async def commit_and_deliver(
+    deployment: Deployment, tenant: str, change: Change, said: Said
+) -> tuple[Committed, Receipt | None]:
+    """Commit, then bring the stores in line before anybody is answered. The receipt is None when nobody lost access.
+
+    Raises Stale and Taken of the commit; delivery never raises.
+    """
+    committed = await deployment.database.commit(change)
+    delivered = Delivered({}, 0.0)
+    if committed.queued:
+        delivered = await deployment.terminator.deliver_now(tenant, committed.queued)
+    if not said.ends:
+        return committed, None
+    kills = [message for message in committed.queued if message.action == "terminate"]
+    return committed, _receipt(deployment, tenant, kills, delivered, said.unresolved)
+
+
+def _receipt(
+    deployment: Deployment,
+    tenant: str,
+    kills: Sequence[Queued],
+    delivered: Delivered,
+    unresolved: tuple[str, ...],
+) -> Receipt:
+    outcomes = delivered.outcomes
+    subscribers = {s.name: s for s in deployment.subscribers_of(tenant)}
+    inline = [kill for kill in kills if subscribers[kill.store].inline]
+    # With stores that deliver inline the header speaks for those; a lone webhook is announced as pending.
+    spoken = inline or list(kills)
+    open_ = tuple(sorted({kill.store for kill in spoken if not isinstance(outcomes.get(kill.id), Done)}))
+    if unresolved:
+        return Receipt("unresolved", stores=unresolved)
+    if not spoken:
+        return Receipt("none")
+    if any(kill.held for kill in spoken):
+        return Receipt("held")
+    if open_:
+        return Receipt("pending", stores=open_)
+    sessions = sum(outcome.sessions for outcome in outcomes.values() if isinstance(outcome, Done))
+    return Receipt("done", sessions=sessions, milliseconds=delivered.milliseconds)

@@ -1,0 +1,56 @@
+"""What the use cases work with: the open database, the configured stores as they concern provisioning, the resource
+types, and the edges (clock, ids, delivery) as arguments. `app.py` fills it in.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from scim_server.events.subject import Template
+from scim_server.protocol.attributes import ResourceType
+from scim_server.sessions.port import Outcome
+from scim_server.storage.change import Queued
+from scim_server.storage.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """A session store as provisioning sees it. `tenant` None: of every tenant. `inline`: delivered before the answer.
+    `events`: wants every change, not only what ends or restores access."""
+
+    name: str
+    template: Template
+    inline: bool = True
+    events: bool = False
+    tenant: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What each message (by id) came to; those left out are on their way by the worker."""
+
+    outcomes: Mapping[str, Outcome]
+    milliseconds: float
+
+
+class Terminator(Protocol):
+    """Delivers committed messages at once. Never raises, never takes longer than its budget."""
+
+    async def deliver_now(self, tenant: str, messages: Sequence[Queued]) -> Delivered:
+        """Try each message once, those for stores that are not inline excepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One running server, or one command line."""
+
+    database: Database
+    terminator: Terminator
+    subscribers: tuple[Subscriber, ...]
+    resource_types: tuple[ResourceType, ...]
+    now: Callable[[], int]
+    new_id: Callable[[], str]
+
+    def subscribers_of(self, tenant: str) -> tuple[Subscriber, ...]:
+        """The stores that concern a tenant."""
+        return tuple(s for s in self.subscribers if s.tenant is None or s.tenant == tenant)

@@ -1,0 +1,115 @@
+"""What can be set for one tenant (`scim-server tenant set NAME key=value`): each option with its values and meaning.
+
+Stored as JSON in the tenant's row; what is not stored has its default. Docs are generated from OPTIONS.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from scim_server.protocol.attributes import INTEROP, RFC, Profile
+
+
+class OptionError(ValueError):
+    """The option does not exist or the value is not one of its values; the message says which are."""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantOptions:
+    """The options of a tenant, ready to use."""
+
+    profile: str = "interop"
+    restore_on_post: bool = False
+    group_names: str = "unique"
+    group_patch_body: str = "auto"
+    passwords: str = "drop"
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any]) -> "TenantOptions":
+        """From the stored JSON; names this release does not know are left alone, for the release that does."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in stored.items() if name in known})
+
+    @property
+    def strictness(self) -> Profile:
+        """How ambiguous requests are read."""
+        return RFC if self.profile == "rfc" else INTEROP
+
+    @property
+    def unique_group_names(self) -> bool:
+        """Whether a second group of the same displayName is refused with 409."""
+        return self.group_names == "unique" and self.profile != "rfc"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option: `values` for people, `parse` from the command line's text (raises ValueError)."""
+
+    name: str
+    values: str
+    meaning: str
+    parse: Callable[[str], Any]
+
+
+def _one_of(*values: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in values:
+            raise ValueError
+        return text
+
+    return parse
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError
+    return text.lower() == "true"
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option(
+        "profile",
+        "interop | rfc | entra | okta",
+        "How ambiguous requests are read and what /Schemas shows; the default suits every identity provider.",
+        _one_of("interop", "rfc", "entra", "okta"),
+    ),
+    Option(
+        "restore_on_post",
+        "true | false",
+        "A POST of a userName that exists but is inactive gives the same user back, active, instead of 409.",
+        _boolean,
+    ),
+    Option(
+        "group_names",
+        "unique | any",
+        "Whether a second group of the same displayName is refused with 409.",
+        _one_of("unique", "any"),
+    ),
+    Option(
+        "group_patch_body",
+        "auto | always | never",
+        "Whether PATCH of a group answers 200 with the group or 204; auto: 200 up to 100 members.",
+        _one_of("auto", "always", "never"),
+    ),
+    Option(
+        "passwords",
+        "drop | hash",
+        "What happens to the password attribute: accepted and forgotten, or kept as an Argon2id hash.",
+        _one_of("drop", "hash"),
+    ),
+)
+_BY_NAME = {option.name: option for option in OPTIONS}
+
+
+def assign(stored: Mapping[str, Any], assignment: str) -> dict[str, Any]:
+    """The stored options with `key=value` applied; `key=` goes back to the default. Raises OptionError."""
+    name, equals, text = assignment.partition("=")
+    option = _BY_NAME.get(name.strip())
+    if option is None or not equals:
+        raise OptionError(f"{assignment!r} is not key=value with one of these keys: {', '.join(_BY_NAME)}.")
+    if not text.strip():
+        return {key: value for key, value in stored.items() if key != option.name}
+    try:
+        return {**stored, option.name: option.parse(text.strip())}
+    except ValueError:
+        raise OptionError(f"{option.name} must be one of: {option.values}.") from None

@@ -1,0 +1,355 @@
+"""The one write path: create, replace, patch and delete a resource (RFC 7644 §3.3, §3.5, §3.6).
+
+Each reads what is there, lets the protocol decide what it becomes, derives what that means, and commits all of it as
+one Change. Races are decided by the version guard: whoever comes second reads again.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from scim_server.events.model import MembershipChanged, Snapshot
+from scim_server.protocol import patch as patching
+from scim_server.protocol.attributes import ResourceType
+from scim_server.protocol.errors import (
+    InvalidValue,
+    NotFound,
+    PreconditionFailed,
+    Unavailable,
+    Uniqueness,
+)
+from scim_server.protocol.match import element_matches
+from scim_server.protocol.patch import MemberEdits, Operation
+from scim_server.protocol.resource import Checked, Member, check
+from scim_server.storage import resources
+from scim_server.storage.change import Audit, Change, MemberRow, ResourceRow
+from scim_server.storage.database import Stale, Taken
+from scim_server.storage.keys import row_of, values_of
+from scim_server.storage.resources import Stored
+from scim_server.usecases.access import Caller
+from scim_server.usecases.change import Receipt, Said, commit_and_deliver, compose, say
+from scim_server.usecases.deployment import Deployment
+
+TRIES = 5
+IfMatch = frozenset[int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write left behind. `changed` False: the request changed nothing, so nothing was written."""
+
+    resource: Stored
+    changed: bool
+    receipt: Receipt | None = None
+    ignored: tuple[str, ...] = ()
+
+
+def unknown(kind: str) -> NotFound:
+    """The one answer for ids that are malformed, foreign or unknown."""
+    return NotFound(f"No {kind} has this id; look it up by filter, it may have been deleted.")
+
+
+async def create(deployment: Deployment, caller: Caller, rt: ResourceType, body: Any) -> Written:
+    """POST: a new resource with an id of ours. Raises Uniqueness when its unique attribute is taken."""
+    checked = check(body, rt, caller.options.strictness, active=True)
+    members = await _member_rows(deployment, caller, checked.members or [])
+    resource_id, now = deployment.new_id(), deployment.now()
+    after = _snapshot(rt, resource_id, checked.document, True)
+    row = _row(rt, after, caller)
+    said = say(deployment, caller.tenant, rt.name, None, after)
+    change = Change(
+        id=deployment.new_id(),
+        at=now,
+        tenant_id=caller.tenant_id,
+        type=rt.name,
+        resource_id=resource_id,
+        write="insert",
+        row=row,
+        members_in=tuple(members),
+        values_in=tuple(values_of(checked.document, rt)),
+        messages=said.messages,
+        audit=_audit(caller, rt, "create", checked.document),
+    )
+    try:
+        committed, receipt = await commit_and_deliver(deployment, caller.tenant, change, said)
+    except Taken:
+        return await _restore_or_refuse(deployment, caller, rt, row, checked, body)
+    except Stale:  # a member vanished since we looked
+        return await create(deployment, caller, rt, body)
+    stored = Stored(resource_id, committed.version, now, committed.modified, after.active, row.doc)
+    return Written(stored, True, receipt, checked.ignored)
+
+
+async def _restore_or_refuse(
+    deployment: Deployment, caller: Caller, rt: ResourceType, row: ResourceRow, checked: Checked, body: Any
+) -> Written:
+    holder = row.unique_key and await resources.holder_of(
+        deployment.database, caller.tenant_id, rt.name, row.unique_key
+    )
+    if holder and rt.name == "User" and caller.options.restore_on_post:
+        twin = await resources.load(deployment.database, caller.tenant_id, rt.name, holder, groups=False)
+        if twin is not None and not twin.active and checked.document.get("active") is not False:
+            return await replace_resource(deployment, caller, rt, holder, {**body, "active": True}, None)
+    raise _taken(rt, checked.document, bool(holder))
+
+
+def _taken(rt: ResourceType, document: Mapping[str, Any], by_key: bool) -> Uniqueness:
+    name = "userName" if rt.name == "User" else "displayName"
+    if by_key and name in document:
+        return Uniqueness(
+            f"Another {rt.name} of this tenant has the {name} {document[name]!r}; look it up by filter and update it."
+        )
+    return Uniqueness(f"Another {rt.name} of this tenant has one of this resource's unique values.")
+
+
+async def replace_resource(
+    deployment: Deployment, caller: Caller, rt: ResourceType, resource_id: str, body: Any, if_match: IfMatch
+) -> Written:
+    """PUT: the resource becomes the body; `active` stays as it was unless the body says otherwise."""
+
+    async def attempt(stored: Stored) -> Written:
+        document = orjson.loads(stored.doc)
+        checked = check(body, rt, caller.options.strictness, active=document.get("active"), current=document)
+        edits = MemberEdits()
+        if checked.members is not None:  # a body that does not speak of members must not empty the group
+            edits = MemberEdits(replace=True, add={m.value: m for m in checked.members})
+        step = _Step(stored, document, checked.document, checked.document.get("active"), checked.ignored)
+        return await _write(deployment, caller, rt, step, edits, if_match)
+
+    return await _retrying(deployment, caller, rt, resource_id, if_match, attempt)
+
+
+async def patch(
+    deployment: Deployment,
+    caller: Caller,
+    rt: ResourceType,
+    resource_id: str,
+    operations: Sequence[Operation],
+    if_match: IfMatch,
+) -> Written:
+    """PATCH: all operations in order or none."""
+
+    async def attempt(stored: Stored) -> Written:
+        before = orjson.loads(stored.doc)
+        patched = patching.apply(before, operations, rt, caller.options.strictness, resource_id=resource_id)
+        step = _Step(stored, before, patched.document, patched.active, patched.ignored)
+        return await _write(deployment, caller, rt, step, patched.members, if_match)
+
+    return await _retrying(deployment, caller, rt, resource_id, if_match, attempt)
+
+
+async def delete(
+    deployment: Deployment, caller: Caller, rt: ResourceType, resource_id: str, if_match: IfMatch
+) -> Written:
+    """DELETE: the resource and its memberships go; what stores know of its subjects stays."""
+
+    async def attempt(stored: Stored) -> Written:
+        before = _snapshot(rt, stored.id, orjson.loads(stored.doc), stored.active)
+        said = say(deployment, caller.tenant, rt.name, before, None)
+        change = Change(
+            id=deployment.new_id(),
+            at=deployment.now(),
+            tenant_id=caller.tenant_id,
+            type=rt.name,
+            resource_id=stored.id,
+            write="delete",
+            expected_version=stored.version,
+            messages=said.messages,
+            audit=_audit(caller, rt, "delete", {}),
+        )
+        _, receipt = await commit_and_deliver(deployment, caller.tenant, change, said)
+        return Written(stored, True, receipt)
+
+    return await _retrying(deployment, caller, rt, resource_id, if_match, attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What a request makes of the stored resource; `active` None leaves the state as it is."""
+
+    stored: Stored
+    before: dict[str, Any]
+    after: dict[str, Any]
+    active: bool | None
+    ignored: tuple[str, ...]
+
+
+async def _retrying(
+    deployment: Deployment,
+    caller: Caller,
+    rt: ResourceType,
+    resource_id: str,
+    if_match: IfMatch,
+    attempt: Callable[[Stored], Awaitable[Written]],
+) -> Written:
+    for _ in range(TRIES):
+        stored = await resources.load(deployment.database, caller.tenant_id, rt.name, resource_id, groups=False)
+        if stored is None:
+            raise unknown(rt.name)
+        if if_match is not None and stored.version not in if_match:
+            raise PreconditionFailed(
+                f'If-Match does not name the current version W/"{stored.version}"; read the resource again.'
+            )
+        try:
+            return await attempt(stored)
+        except Stale:
+            continue
+    raise Unavailable("Others keep changing this resource; repeat the request as it is.", {"Retry-After": "1"})
+
+
+async def _write(
+    deployment: Deployment, caller: Caller, rt: ResourceType, step: _Step, edits: MemberEdits, if_match: IfMatch
+) -> Written:
+    stored = step.stored
+    before = _snapshot(rt, stored.id, step.before, stored.active)
+    after = _snapshot(rt, stored.id, step.after, stored.active if step.active is None else step.active)
+    plan = await _plan_members(deployment, caller, stored.id, edits)
+    same = step.after is step.before or (step.after == step.before and before.active == after.active)
+    if same and not plan:
+        return Written(stored, False, ignored=step.ignored)
+    row = _row(rt, after, caller)
+    said = _with_members(deployment, caller, after, plan, say(deployment, caller.tenant, rt.name, before, after))
+    values_before, values_after = values_of(step.before, rt), values_of(step.after, rt)
+    # Edits of members alone commute: they need no guard, and many clients may make them at once.
+    bump = same and if_match is None
+    change = Change(
+        id=deployment.new_id(),
+        at=deployment.now(),
+        tenant_id=caller.tenant_id,
+        type=rt.name,
+        resource_id=stored.id,
+        write="bump" if same else "update",
+        row=None if same else row,
+        expected_version=None if bump else stored.version,
+        members_in=tuple(plan.come.values()),
+        members_out=tuple(plan.go),
+        replace_members=plan.replace,
+        values_in=tuple(values_after - values_before),
+        values_out=tuple(values_before - values_after),
+        messages=said.messages,
+        audit=_audit(caller, rt, "update", step.after, before=step.before, members=plan),
+    )
+    try:
+        committed, receipt = await commit_and_deliver(deployment, caller.tenant, change, said)
+    except Taken:
+        raise _taken(rt, step.after, row.unique_key is not None) from None
+    now_stored = replace(
+        stored,
+        version=committed.version,
+        modified=committed.modified,
+        active=after.active,
+        doc=stored.doc if same else row.doc,
+    )
+    return Written(now_stored, True, receipt, step.ignored)
+
+
+@dataclass(frozen=True, slots=True)
+class _MemberPlan:
+    """Real changes of a group's members only: who comes, who goes, or that all others go."""
+
+    come: Mapping[str, MemberRow]
+    go: frozenset[str]
+    replace: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.come or self.go or self.replace)
+
+
+async def _plan_members(deployment: Deployment, caller: Caller, group_id: str, edits: MemberEdits) -> _MemberPlan:
+    """Reduce edits to what really changes, without reading more members than the edits name."""
+    if not edits:
+        return _MemberPlan({}, frozenset())
+    if edits.replace:
+        return await _plan_replacement(deployment, caller, group_id, edits)
+    go = set(edits.remove)
+    if edits.remove_where:
+        everyone = await resources.members_of(deployment.database, caller.tenant_id, group_id)
+        elements = {m: {"value": m, "type": kind, "display": display} for m, kind, display in everyone}
+        for where in edits.remove_where:
+            go |= {m for m, element in elements.items() if element_matches(where.term, where.values, element)}
+        go -= edits.add.keys()
+    named = _ids([*edits.add, *go])
+    present = await resources.which_are_members(deployment.database, caller.tenant_id, group_id, named)
+    rows = await _member_rows(deployment, caller, list(edits.add.values()))
+    come = {r.member_id: r for r in rows if not _is_same(present, r)}
+    return _MemberPlan(come, frozenset(go & present.keys()))
+
+
+async def _plan_replacement(deployment: Deployment, caller: Caller, group_id: str, edits: MemberEdits) -> _MemberPlan:
+    # One more than asked for is enough to know that somebody has to go.
+    limit = len(edits.add) + 1
+    now = await resources.members_of(deployment.database, caller.tenant_id, group_id, limit)
+    present = {member_id: display for member_id, _, display in now}
+    rows = await _member_rows(deployment, caller, list(edits.add.values()))
+    if present.keys() == {r.member_id for r in rows} and all(_is_same(present, r) for r in rows):
+        return _MemberPlan({}, frozenset())
+    return _MemberPlan({r.member_id: r for r in rows}, frozenset(), replace=True)
+
+
+def _is_same(present: Mapping[str, str | None], row: MemberRow) -> bool:
+    return row.member_id in present and row.display in (None, present[row.member_id])
+
+
+async def _member_rows(deployment: Deployment, caller: Caller, members: Sequence[Member]) -> list[MemberRow]:
+    """Rows for members that exist in the tenant; InvalidValue names the first that does not."""
+    if not members:
+        return []
+    known = await resources.types_of(deployment.database, caller.tenant_id, _ids([m.value for m in members]))
+    rows: list[MemberRow] = []
+    for member in members:
+        kind = known.get(member.value.lower())
+        if kind is None:
+            raise InvalidValue(f"members: no User or Group of this tenant has the id {member.value!r}.")
+        rows.append(MemberRow(member.value.lower(), kind, member.display))
+    return rows
+
+
+def _ids(values: Sequence[str]) -> list[str]:
+    return sorted({value.lower() for value in values if is_id(value)})
+
+
+def is_id(text: str) -> bool:
+    """Whether a text has the form of our ids; others are never sent to the database."""
+    return (
+        len(text) == 36
+        and text[8] == text[13] == text[18] == text[23] == "-"
+        and all(c in "0123456789abcdefABCDEF-" for c in text)
+        and text.count("-") == 4
+    )
+
+
+def _with_members(deployment: Deployment, caller: Caller, group: Snapshot, plan: _MemberPlan, said: Said) -> Said:
+    if not plan:
+        return said
+    event = MembershipChanged(group, tuple(plan.come), tuple(plan.go), replaced=plan.replace)
+    told = compose(deployment, caller.tenant, [event], {}, ends=False)
+    return Said((*said.messages, *told.messages), said.ends, said.unresolved)
+
+
+def _snapshot(rt: ResourceType, resource_id: str, document: dict[str, Any], active: bool) -> Snapshot:
+    if rt.name == "User" and isinstance(document.get("active"), bool):
+        active = document["active"]
+    return Snapshot(resource_id, document, active)
+
+
+def _row(rt: ResourceType, after: Snapshot, caller: Caller) -> ResourceRow:
+    unique = caller.options.unique_group_names
+    return row_of(dict(after.document), rt, active=after.active, unique_display_name=unique)
+
+
+def _audit(
+    caller: Caller,
+    rt: ResourceType,
+    verb: str,
+    after: Mapping[str, Any],
+    *,
+    before: Mapping[str, Any] | None = None,
+    members: _MemberPlan | None = None,
+) -> Audit:
+    names = after.keys() if before is None else after.keys() | before.keys()
+    detail: dict[str, Any] = {"attributes": sorted(n for n in names if before is None or before.get(n) != after.get(n))}
+    if members:
+        detail["members"] = {"added": len(members.come), "removed": len(members.go), "replaced": members.replace}
+    return Audit(caller.actor, f"{rt.name.lower()}.{verb}", caller.request_id, detail)
