@@ -15,7 +15,7 @@ PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 pyth
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check static fuzz chaos bench lock clean
+.PHONY: help demo serve test check static format lint types layers fuzz chaos bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
@@ -31,10 +31,20 @@ test: $(READY) ## all tests, on SQLite, a real Postgres and a real Redis (ARGS: 
 
 check: static test ## what must be green before a commit lands: format, lint, types, architecture, all tests
 
-static: $(READY) ## the checks that run no test, in seconds
+static: format lint types layers ## the checks that run no test, in seconds
+
+format lint types layers: $(READY)
+
+format:
 	$(BIN)/ruff format --check .
+
+lint:
 	$(BIN)/ruff check .
+
+types:
 	$(BIN)/mypy
+
+layers:
 	$(BIN)/lint-imports
 
 fuzz: $(READY) ## the property tests, with 50 times the examples

@@ -4,7 +4,9 @@ A service that cannot be had fails the tests that need it, in one line; nothing 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -13,6 +15,8 @@ from services import MissingService
 from services.loopback import stay_on_loopback
 from services.postgres import PostgresServer
 from services.redis import RedisServer
+
+Service = TypeVar("Service", PostgresServer, RedisServer)
 
 settings.register_profile("default", deadline=None)
 settings.register_profile("fuzz", deadline=None, max_examples=5_000, print_blob=True)
@@ -43,13 +47,13 @@ def postgres() -> Iterator[PostgresServer]:
     if url := os.environ.get("SCIM_TEST_DATABASE_URL"):
         yield PostgresServer.external(url)
     else:
-        yield from _own_postgres()
+        yield from _own(PostgresServer.launch)
 
 
 @pytest.fixture(scope="module")
 def own_postgres() -> Iterator[PostgresServer]:
     """A Postgres that this module's tests may stop, kill and freeze; they leave it running."""
-    yield from _own_postgres()
+    yield from _own(PostgresServer.launch)
 
 
 @pytest.fixture
@@ -66,13 +70,13 @@ def redis_server() -> Iterator[RedisServer]:
     if url := os.environ.get("SCIM_TEST_REDIS_URL"):
         yield RedisServer.external(_database_of_this_worker(url))
     else:
-        yield from _own_redis(appendonly=False)
+        yield from _own(RedisServer.launch)
 
 
 @pytest.fixture(scope="module")
 def own_redis() -> Iterator[RedisServer]:
     """A Redis (append-only file) that this module's tests may stop, kill and freeze; they leave it running."""
-    yield from _own_redis(appendonly=True)
+    yield from _own(partial(RedisServer.launch, appendonly=True))
 
 
 @pytest.fixture
@@ -82,22 +86,16 @@ def redis_url(redis_server: RedisServer) -> str:
     return redis_server.url
 
 
-def _own_postgres() -> Iterator[PostgresServer]:
+def _own(launch: Callable[[], Service]) -> Iterator[Service]:
     try:
-        server = PostgresServer.launch()
+        server = launch()
     except MissingService as missing:
-        pytest.fail(str(missing), pytrace=False)
-    yield server
-    server.discard()
-
-
-def _own_redis(appendonly: bool) -> Iterator[RedisServer]:
-    try:
-        server = RedisServer.launch(appendonly=appendonly)
-    except MissingService as missing:
-        pytest.fail(str(missing), pytrace=False)
-    yield server
-    server.discard()
+        reason = str(missing)
+    else:
+        yield server
+        server.discard()
+        return
+    pytest.fail(reason, pytrace=False)
 
 
 def _database_of_this_worker(url: str) -> str:
