@@ -4,6 +4,7 @@ A store is told of a subject's new standing by a Delivery and answers with an Ou
 remote failure; the same Delivery may arrive more than once and late, and must then do no harm.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -120,3 +121,21 @@ class SessionStore(Protocol):
 
 class StoreUnreachable(Exception):
     """A question (show, fingerprint) could not be answered; the text says why, without secrets."""
+
+
+def unfit(subject: str) -> str | None:
+    """Why no store takes this subject (NUL, half a surrogate pair, over 1,024 bytes, nothing); None when it is fit."""
+    try:
+        size = len(subject.encode())
+    except UnicodeEncodeError:
+        return "the subject is not valid Unicode: correct the attribute it is made from"
+    if "\0" in subject:
+        return "the subject holds a NUL character: correct the attribute it is made from"
+    if not 0 < size <= 1024:
+        return f"the subject is {size} bytes long, and may be 1 to 1,024"
+    return None
+
+
+def session_info(kind: str, session: bytes, expires_in_s: int | None = None) -> SessionInfo:
+    """A session whose id stays secret."""
+    return SessionInfo(kind, hashlib.sha256(session).hexdigest()[:12], expires_in_s)

@@ -1,0 +1,202 @@
+"""Sessions in a SQL database: the gate is committed first, then the statements run in a transaction of their own.
+
+Not in one transaction: a login that commits its session between our snapshot and our commit would see no gate, and
+we would not see its session. The databases are in sql_postgres, sql_sqlite and sql_mysql.
+"""
+
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any, Final
+from urllib.parse import quote
+
+from scim_server import guard
+from scim_server.clock import new_id, now_ms
+from scim_server.sessions.config import SqlSettings
+from scim_server.sessions.port import (
+    Delivery,
+    Done,
+    Finding,
+    Gate,
+    Outcome,
+    Refused,
+    Retry,
+    SessionInfo,
+    StoreUnreachable,
+    unfit,
+)
+from scim_server.sessions.sql_database import Rejected, SqlDatabase, Unanswered, Unconvertible
+from scim_server.sessions.sql_statement import Statement
+
+_GATE_QUERY: Final = Statement.parse("SELECT epoch, denied FROM scim_gate WHERE subject = :subject")
+_HEARTBEAT: Final = Statement.parse("SELECT seen_ms FROM scim_guard WHERE name = :tenant")
+_FORGET: Final = Statement.parse("DELETE FROM scim_gate WHERE subject = :subject")
+_HEARTBEAT_MS: Final = 60_000
+
+
+def gate_tables() -> str:
+    """The DDL of the default gate: `scim_gate`, which we write, and `scim_guard`, the heartbeat of the CRM's guard."""
+    return ";\n".join(guard.TABLES) + ";\n"
+
+
+class SqlStore:
+    """A `sql` store. `connect(url, timeout_ms)` makes its database; with {tenant} in the url one per tenant."""
+
+    kind = "sql"
+    inline = True
+    events = False
+
+    def __init__(self, settings: SqlSettings, connect: Callable[[str, int], SqlDatabase]) -> None:
+        self.name = settings.name
+        self._settings = settings
+        self._connect = connect
+        self._databases: dict[str, SqlDatabase] = {}
+        self._default_gate = settings.gate_statement == "default"
+        self._gate_query = settings.gate_query or (_GATE_QUERY if self._default_gate else None)
+
+    async def deliver(self, delivery: Delivery) -> Outcome:
+        """Gate, then sessions. A delivery that comes after a newer gate let the subject in again ends nothing."""
+        if delivery.action == "notify":
+            return Done()
+        if why := unfit(delivery.subject):
+            return Refused(why)
+        ending = delivery.action == "terminate"
+        try:
+            return await self._apply(delivery.tenant, delivery.subject, delivery.gate, ending)
+        except Unanswered as problem:
+            return Retry(str(problem))
+        except Rejected as problem:
+            return Refused(str(problem))
+
+    async def assert_gates(self, tenant: str, gates: Sequence[tuple[str, Gate]]) -> Outcome:
+        """One after the other: a database that restarts has lost nothing it confirmed, so this is rare."""
+        ended = 0
+        try:
+            for subject, gate in gates:
+                if not unfit(subject):
+                    ended += (await self._apply(tenant, subject, gate, gate.denied)).sessions
+        except Unanswered as problem:
+            return Retry(str(problem))
+        except Rejected as problem:
+            return Refused(str(problem))
+        return Done(ended)
+
+    async def check(self, tenant: str) -> list[Finding]:
+        """Runs the statements for a subject that nobody has, and asks how the database would find a session."""
+        canaries = _canaries(new_id())
+        for canary in canaries:
+            try:
+                return await self._prove(tenant, canary)
+            except Unconvertible as problem:
+                if canary == canaries[-1]:
+                    return [Finding(False, f"{self.name}: {problem}")]
+            except (Unanswered, Rejected) as problem:
+                return [Finding(False, f"{self.name}: {problem}")]
+        return []
+
+    async def show(self, tenant: str, subject: str) -> list[SessionInfo]:
+        """Nothing: statements end sessions, they do not name them."""
+        return []
+
+    async def fingerprint(self) -> str | None:
+        """Of every database in use. Raise StoreUnreachable."""
+        if not self._databases and not self._settings.url.names():
+            self._database("")
+        try:
+            found = [await database.fingerprint() for database in self._databases.values()]
+        except (Unanswered, Rejected) as problem:
+            raise StoreUnreachable(f"{self.name}: {problem}") from None
+        return " ".join(sorted(one for one in found if one)) or None
+
+    async def aclose(self) -> None:
+        """Give back connections."""
+        for database in self._databases.values():
+            await database.aclose()
+        self._databases.clear()
+
+    async def _apply(self, tenant: str, subject: str, gate: Gate | None, ending: bool) -> Done:
+        database = self._database(tenant)
+        values = _values(tenant, subject, gate)
+        stale = gate is not None and await self._write_gate(database, gate, values)
+        ended = 0
+        if ending and not stale and self._settings.statements:
+            ended = sum(await database.execute(self._settings.statements, values))
+        return Done(ended, await self._guard_seen(database, values))
+
+    async def _write_gate(self, database: SqlDatabase, gate: Gate, values: dict[str, Any]) -> bool:
+        """Whether the stored gate is newer and lets the subject in: what it has now are newer sessions."""
+        statement = self._gate_statement(database)
+        if statement is None or (await database.execute([statement], values))[0]:
+            return False
+        if self._gate_query is None:
+            return False
+        rows = await database.fetch(self._gate_query, values)
+        if not rows:
+            return False
+        epoch, denied = int(rows[0][0]), bool(int(rows[0][1]))
+        return not denied and (epoch > gate.epoch or (epoch == gate.epoch and gate.denied))
+
+    def _gate_statement(self, database: SqlDatabase) -> Statement | None:
+        if self._settings.gate_statement == "default":
+            return database.dialect.gate
+        return self._settings.gate_statement
+
+    async def _guard_seen(self, database: SqlDatabase, values: dict[str, Any]) -> bool:
+        if not self._default_gate:
+            return False
+        try:
+            rows = await database.fetch(_HEARTBEAT, values)
+        except Rejected:  # no such table: a gate that nobody reads
+            return False
+        return bool(rows) and now_ms() - int(rows[0][0]) < _HEARTBEAT_MS
+
+    async def _prove(self, tenant: str, canary: str) -> list[Finding]:
+        gate = Gate(epoch=1, denied=True, not_before=0)
+        values = _values(tenant, canary, gate)
+        database = self._database(tenant)
+        gate_statement = self._gate_statement(database)
+        statements = [*([gate_statement] if gate_statement else []), *self._settings.statements]
+        findings: list[Finding] = []
+        for statement in self._settings.statements:
+            if table := await database.unindexed(statement, values):
+                what = f"{self.name}: no index helps {statement.text[:60]!r}, every kill reads all of {table}"
+                findings.append(Finding(False, what, "CREATE INDEX on the column compared with :subject"))
+        started = perf_counter()
+        await self._apply(tenant, canary, gate, ending=True)
+        took_ms = (perf_counter() - started) * 1000
+        findings.append(Finding(True, f"{self.name}: gate and statements ran in {took_ms:.1f} ms"))
+        if rights := await database.rights(statements):
+            findings.append(Finding(True, f"{self.name}: rights needed", rights))
+        return findings + await self._forget(database, values)
+
+    async def _forget(self, database: SqlDatabase, values: dict[str, Any]) -> list[Finding]:
+        if not self._default_gate:
+            return []
+        try:
+            await database.execute([_FORGET], values)
+        except Rejected:
+            hint = "harmless; grant DELETE on scim_gate if it should go"
+            return [Finding(True, f"{self.name}: the canary's row stays in scim_gate", hint)]
+        return []
+
+    def _database(self, tenant: str) -> SqlDatabase:
+        url = self._settings.url.render({"tenant": quote(tenant, safe="")}) or ""
+        database = self._databases.get(url)
+        if database is None:
+            database = self._databases[url] = self._connect(url, self._settings.timeout_ms)
+        return database
+
+
+def _values(tenant: str, subject: str, gate: Gate | None) -> dict[str, Any]:
+    gate = gate or Gate(0, False, 0)
+    return {
+        "subject": subject,
+        "tenant": tenant,
+        "epoch": gate.epoch,
+        "denied": gate.denied,
+        "not_before": gate.not_before,
+    }
+
+
+def _canaries(unique: str) -> tuple[str, str, str]:
+    """Subjects that nobody has, for columns of text, uuid and (any size of) integer."""
+    return f"scim-check-{unique}", unique, str(-1 - int(unique[-4:], 16) % 30_000)
