@@ -58,9 +58,9 @@ class Terminator:
     async def _deliver(self, tenant: str, messages: Sequence[Queued]) -> Delivered:
         started = time.perf_counter()
         now = [message for message in messages if self._is_for_now(message)]
-        if now and self._slots.locked():
-            now = []  # saturated: a request that waited for a slot would only wait longer than its budget
-        outcomes = dict(zip((m.id for m in now), await asyncio.gather(*(self._try(tenant, m) for m in now)), strict=True))
+        outcomes = dict(
+            zip((m.id for m in now), await asyncio.gather(*(self._try(tenant, m) for m in now)), strict=True)
+        )
         elapsed = (time.perf_counter() - started) * 1000
         await self._settle(outcomes)
         if len(outcomes) < len([message for message in messages if not message.held]):
@@ -75,8 +75,11 @@ class Terminator:
 
     async def _try(self, tenant: str, message: Queued) -> Outcome:
         line = self._lines[message.store]
-        async with self._slots:
-            outcome = await attempt(line, delivery_of(tenant, message), line.budget_s)
+        try:
+            async with asyncio.timeout(line.budget_s), self._slots:
+                outcome = await line.store.deliver(delivery_of(tenant, message))
+        except TimeoutError:
+            outcome = Retry(f"no answer within {line.budget_s * 1000:.0f} ms")
         line.breaker.record(success=not isinstance(outcome, Retry))
         return outcome
 
@@ -86,15 +89,6 @@ class Terminator:
             for message_id, outcome in outcomes.items()
         ]
         await record(self._database, settlements)
-
-
-async def attempt(line: Line, delivery: Delivery, budget_s: float) -> Outcome:
-    """One delivery within a time limit; running out of it is a Retry."""
-    try:
-        async with asyncio.timeout(budget_s):
-            return await line.store.deliver(delivery)
-    except TimeoutError:
-        return Retry(f"no answer within {budget_s * 1000:.0f} ms")
 
 
 async def record(database: Database, settlements: Sequence[Settlement]) -> None:
@@ -113,6 +107,4 @@ def delivery_of(tenant: str, message: Queued | Claimed) -> Delivery:
         gate = Gate(message.epoch, bool(message.denied), message.not_before or 0)
         data |= {"epoch": gate.epoch, "not_before": gate.not_before}
     timestamp = message.created if isinstance(message, Claimed) else message.not_before or 0
-    action = message.action
-    assert action in ("terminate", "lift", "notify")
-    return Delivery(message.id, tenant, message.subject, action, gate, message.type, timestamp, data)
+    return Delivery(message.id, tenant, message.subject, message.action, gate, message.type, timestamp, data)

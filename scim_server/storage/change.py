@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Write = Literal["insert", "update", "bump", "delete", "none"]
+Action = Literal["terminate", "lift", "notify"]
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceRow:
-    """The columns of `resource` that are made from the document; `doc` is JSON text."""
+    """The columns of `resource` that are made from the document; `doc` and `search` are JSON text (keys.py)."""
 
     doc: str
+    search: str
     active: bool = True
     unique_key: str | None = None
     external_id: str | None = None
@@ -51,7 +53,7 @@ class Message:
     id: str
     store: str
     subject: str
-    action: Literal["terminate", "lift", "notify"]
+    action: Action
     type: str
     data: Mapping[str, Any]
     denied: bool = False
@@ -105,7 +107,7 @@ class Queued:
     id: str
     store: str
     subject: str
-    action: str
+    action: Action
     type: str
     epoch: int | None
     denied: bool | None

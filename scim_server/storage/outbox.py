@@ -26,6 +26,7 @@ from sqlalchemy import (
     update,
 )
 
+from scim_server.storage.change import Action
 from scim_server.storage.database import Database, Row
 from scim_server.storage.dialects import Dialect
 from scim_server.storage.statements import Statement
@@ -42,7 +43,7 @@ class Claimed:
     tenant: str
     store: str
     subject: str
-    action: str
+    action: Action
     type: str
     epoch: int | None
     denied: bool | None

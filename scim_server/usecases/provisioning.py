@@ -21,8 +21,9 @@ from scim_server.protocol.errors import (
     Uniqueness,
 )
 from scim_server.protocol.match import element_matches
-from scim_server.protocol.patch import MemberEdits, Operation
-from scim_server.protocol.resource import Checked, Member, check
+from scim_server.protocol.membership import Member, MemberEdits
+from scim_server.protocol.patch import Operation
+from scim_server.protocol.resource import Checked, check
 from scim_server.storage import resources
 from scim_server.storage.change import Audit, Change, MemberRow, ResourceRow
 from scim_server.storage.database import Stale, Taken
@@ -44,6 +45,7 @@ class Written:
     changed: bool
     receipt: Receipt | None = None
     ignored: tuple[str, ...] = ()
+    quirks: tuple[str, ...] = ()
 
 
 def unknown(kind: str) -> NotFound:
@@ -79,7 +81,7 @@ async def create(deployment: Deployment, caller: Caller, rt: ResourceType, body:
     except Stale:  # a member vanished since we looked
         return await create(deployment, caller, rt, body)
     stored = Stored(resource_id, committed.version, now, committed.modified, after.active, row.doc)
-    return Written(stored, True, receipt, checked.ignored)
+    return Written(stored, True, receipt, checked.ignored, checked.quirks)
 
 
 async def _restore_or_refuse(
@@ -115,7 +117,9 @@ async def replace_resource(
         edits = MemberEdits()
         if checked.members is not None:  # a body that does not speak of members must not empty the group
             edits = MemberEdits(replace=True, add={m.value: m for m in checked.members})
-        step = _Step(stored, document, checked.document, checked.document.get("active"), checked.ignored)
+        step = _Step(
+            stored, document, checked.document, checked.document.get("active"), checked.ignored, checked.quirks
+        )
         return await _write(deployment, caller, rt, step, edits, if_match)
 
     return await _retrying(deployment, caller, rt, resource_id, if_match, attempt)
@@ -134,7 +138,7 @@ async def patch(
     async def attempt(stored: Stored) -> Written:
         before = orjson.loads(stored.doc)
         patched = patching.apply(before, operations, rt, caller.options.strictness, resource_id=resource_id)
-        step = _Step(stored, before, patched.document, patched.active, patched.ignored)
+        step = _Step(stored, before, patched.document, patched.active, patched.ignored, patched.quirks)
         return await _write(deployment, caller, rt, step, patched.members, if_match)
 
     return await _retrying(deployment, caller, rt, resource_id, if_match, attempt)
@@ -174,6 +178,7 @@ class _Step:
     after: dict[str, Any]
     active: bool | None
     ignored: tuple[str, ...]
+    quirks: tuple[str, ...]
 
 
 async def _retrying(
@@ -208,7 +213,7 @@ async def _write(
     plan = await _plan_members(deployment, caller, stored.id, edits)
     same = step.after is step.before or (step.after == step.before and before.active == after.active)
     if same and not plan:
-        return Written(stored, False, ignored=step.ignored)
+        return Written(stored, False, ignored=step.ignored, quirks=step.quirks)
     row = _row(rt, after, caller)
     said = _with_members(deployment, caller, after, plan, say(deployment, caller.tenant, rt.name, before, after))
     values_before, values_after = values_of(step.before, rt), values_of(step.after, rt)
@@ -242,7 +247,7 @@ async def _write(
         active=after.active,
         doc=stored.doc if same else row.doc,
     )
-    return Written(now_stored, True, receipt, step.ignored)
+    return Written(now_stored, True, receipt, step.ignored, step.quirks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from scim_server.usecases.access import Caller
 from scim_server.usecases.deployment import Deployment
 from scim_server.usecases.provisioning import is_id, unknown
 
+__all__ = ["Members", "Page", "Stored", "few_members", "get", "members", "search"]
+
 MEMBERS_PER_LIST = 100_000
 GROUP_BODY_LIMIT = 100
 Members = Sequence[tuple[str, str, str | None]]  # id, type, display

@@ -1,0 +1,173 @@
+"""The composition root: what one running server is made of, read from top to bottom like an inventory.
+
+`open_deployment` is everything without HTTP and serves the command line too; `build_app` puts the web in front.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+
+from scim_server import log
+from scim_server.clock import new_id, now_ms
+from scim_server.dispatch.terminator import Line, Terminator
+from scim_server.dispatch.watch import Watch
+from scim_server.dispatch.worker import Worker
+from scim_server.protocol.errors import ScimError, Unavailable
+from scim_server.protocol.schemas import GROUP, USER
+from scim_server.sessions.registry import open_store
+from scim_server.settings import Settings
+from scim_server.storage import access as access_rows
+from scim_server.storage.database import Database
+from scim_server.storage.postgres import PostgresDatabase
+from scim_server.storage.schema import sqlite_path
+from scim_server.storage.sqlite import SqliteDatabase
+from scim_server.usecases.access import Authenticator, create_tenant, issue_token
+from scim_server.usecases.deployment import Deployment, Subscriber
+from scim_server.web.middleware import Edge
+from scim_server.web.reply import http_error, scim_error
+from scim_server.web.routes import admin_routes, scim_routes
+from scim_server.web.site import Health, Site
+
+RESOURCE_TYPES = (USER, GROUP)
+DEFAULT_TENANT = "default"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """An open deployment and what runs beside its requests."""
+
+    deployment: Deployment
+    lines: dict[str, Line]
+    worker: Worker
+    watch: Watch
+
+
+@asynccontextmanager
+async def open_deployment(settings: Settings) -> AsyncIterator[Parts]:
+    """Open the database and the session stores; close them, in reverse, at the end."""
+    async with AsyncExitStack() as stack:
+        database = await open_database(settings)
+        stack.push_async_callback(database.aclose)
+        lines: dict[str, Line] = {}
+        for config in settings.session_stores:
+            store = open_store(config)
+            stack.push_async_callback(store.aclose)
+            http = config.kind == "webhook"
+            lines[config.name] = Line(store, budget_s=0.5 if http else 0.15, http=http)
+        terminator = Terminator(database, lines)
+        stack.push_async_callback(terminator.drain)
+        deployment = Deployment(
+            database=database,
+            terminator=terminator,
+            subscribers=tuple(
+                Subscriber(
+                    config.name,
+                    config.subject,
+                    lines[config.name].store.inline,
+                    lines[config.name].store.events,
+                    config.tenant,
+                )
+                for config in settings.session_stores
+            ),
+            resource_types=RESOURCE_TYPES,
+            now=now_ms,
+            new_id=new_id,
+        )
+        worker = Worker(database, lines)
+        stack.push_async_callback(worker.aclose)
+        watch = Watch(database, lines, now_ms)
+        stack.push_async_callback(watch.aclose)
+        yield Parts(deployment, lines, worker, watch)
+
+
+async def open_database(settings: Settings) -> Database:
+    """The database the settings name."""
+    if settings.is_sqlite:
+        return SqliteDatabase(sqlite_path(settings.database_url))
+    listen = settings.listen_url or settings.database_url
+    return await PostgresDatabase.open(
+        settings.database_url,
+        listen_url=None if listen == "-" else listen,
+        pool_size=settings.database_pool_size,
+    )
+
+
+def build_app(settings: Settings) -> Edge:
+    """The ASGI application. It opens everything in its lifespan, so that each worker process has its own."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with open_deployment(settings) as parts:
+            await _bootstrap(parts.deployment, settings.token)
+            app.state.site = Site(
+                deployment=parts.deployment,
+                authenticator=Authenticator(parts.deployment.database),
+                health=lambda: _health(parts),
+                public_url=settings.public_url,
+                discovery_auth=settings.discovery_auth,
+            )
+            parts.worker.start()
+            parts.watch.start()
+            yield
+
+    routes = scim_routes(RESOURCE_TYPES)
+    if settings.admin_port is None:
+        routes = [*routes, *admin_routes()]
+    handlers = {ScimError: scim_error, HTTPException: http_error}
+    app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+    app.router.redirect_slashes = False
+    return Edge(app)
+
+
+def from_environment() -> Edge:
+    """What uvicorn's worker processes import."""
+    settings = Settings.load()
+    log.configure(settings.log_level)
+    return build_app(settings)
+
+
+async def _bootstrap(deployment: Deployment, token: str | None) -> None:
+    """The tenant `default`, and the operator's own token for it if one is set."""
+    now, made_by = deployment.now(), "settings"
+    try:
+        await create_tenant(
+            deployment.database, DEFAULT_TENANT, actor=made_by, new_id=new_id(), change_id=new_id(), now=now
+        )
+        tenant = await access_rows.tenant_named(deployment.database, DEFAULT_TENANT)
+        if token is not None and tenant is not None:
+            await issue_token(
+                deployment.database,
+                tenant,
+                "SCIM_TOKEN",
+                "scim",
+                expires=None,
+                actor=made_by,
+                change_id=new_id(),
+                now=now,
+                text=token,
+            )
+    except Unavailable:
+        _log.warning("the database cannot be reached yet; requests answer 503 until it can")
+
+
+async def _health(parts: Parts) -> list[Health]:
+    try:
+        await parts.deployment.database.ping()
+        database = Health("database", ok=True, needed=True)
+    except Unavailable:
+        database = Health("database", ok=False, needed=True, detail="cannot be reached")
+    stores = [
+        Health(
+            name,
+            ok=not line.breaker.is_open,
+            needed=False,
+            detail="" if not line.breaker.is_open else "not answering; kills wait",
+        )
+        for name, line in parts.lines.items()
+    ]
+    return [database, *stores]

@@ -1,0 +1,89 @@
+"""What is looked at now and then rather than on a request: tokens about to expire, the backlog, old outbox rows.
+
+Findings go to metrics and the log. One task a process; it only reads, except for retention.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from scim_server import metrics
+from scim_server.dispatch.terminator import Line
+from scim_server.protocol.errors import ScimError
+from scim_server.storage.access import tenants, tokens
+from scim_server.storage.database import Database
+from scim_server.storage.outbox import backlog, forget
+
+EVERY_S = 10.0
+DAY_MS = 86_400_000
+WARN_DAYS = (30, 7, 1)
+RETENTION_MS = 7 * DAY_MS
+_log = logging.getLogger(__name__)
+
+
+class Watch:
+    """The periodic look."""
+
+    def __init__(self, database: Database, lines: Mapping[str, Line], now: Callable[[], int]) -> None:
+        self._database = database
+        self._lines = lines
+        self._now = now
+        self._warned: dict[str, int] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin with a look at once."""
+        self._task = asyncio.create_task(self._run(), name="watch")
+
+    async def aclose(self) -> None:
+        """Stop."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def look(self) -> None:
+        """One look at everything. Raises Unavailable."""
+        for name, line in self._lines.items():
+            metrics.store_up.labels(name).set(not line.breaker.is_open)
+        await self._look_at_backlog()
+        await self._look_at_tokens()
+        await forget(self._database, self._now() - RETENTION_MS)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.look()
+            except ScimError as problem:
+                _log.warning("watch: %s", problem.detail)
+            await asyncio.sleep(EVERY_S)
+
+    async def _look_at_backlog(self) -> None:
+        found = {entry.store: entry for entry in await backlog(self._database)}
+        for name in {*self._lines, *found}:
+            entry = found.get(name)
+            age = (self._now() - entry.oldest) / 1000 if entry and entry.oldest else 0.0
+            metrics.outbox_waiting.labels(name).set(entry.waiting if entry else 0)
+            metrics.outbox_oldest.labels(name).set(age)
+            if entry and name not in self._lines:
+                _log.error(
+                    "%d messages wait for the session store %s, which is no longer configured", entry.waiting, name
+                )
+
+    async def _look_at_tokens(self) -> None:
+        names = {tenant.id: tenant.name for tenant in await tenants(self._database)}
+        for token in await tokens(self._database):
+            if token.expires is None or token.revoked is not None:
+                continue
+            days = (token.expires - self._now()) // DAY_MS
+            tenant = names.get(token.tenant_id, "?")
+            metrics.token_days_left.labels(tenant, token.id).set(days)
+            threshold = min((limit for limit in WARN_DAYS if days < limit), default=None)
+            if threshold is not None and self._warned.get(token.id) != threshold:
+                self._warned[token.id] = threshold
+                _log.warning(
+                    "token %s (%s) of tenant %s expires in %d days: issue a new one, change it over, revoke this one",
+                    token.id,
+                    token.name,
+                    tenant,
+                    max(days, 0),
+                )

@@ -1,0 +1,110 @@
+"""Finishes what requests did not: claims due messages of each store, delivers them, settles them.
+
+One loop a store, so that a slow one delays nobody else. Woken by commits, and by a poll each second in case a wake-up
+was lost. Behind an open breaker it probes with one message a second; the first success makes everything due.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterable, Mapping
+
+from scim_server.dispatch.retry import settlement
+from scim_server.dispatch.terminator import Line, delivery_of, record
+from scim_server.protocol.errors import ScimError
+from scim_server.sessions.port import Outcome, Retry
+from scim_server.storage.database import Database
+from scim_server.storage.outbox import Claimed, Settlement, claim, hasten
+
+POLL_S = 1.0
+BATCH = 200
+ATTEMPT_S = 5.0
+HTTP_ATTEMPT_S = 12.0
+_log = logging.getLogger(__name__)
+
+
+class Worker:
+    """Background delivery of one process. `rounds` counts finished rounds, for whoever waits for progress."""
+
+    def __init__(self, database: Database, lines: Mapping[str, Line]) -> None:
+        self._database = database
+        self._lines = lines
+        self._wakers = {name: asyncio.Event() for name in lines}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._progress = asyncio.Condition()
+        self.rounds = 0
+        database.on_wake(self.wake)
+
+    def start(self) -> None:
+        """Begin; what died with an earlier process is found at once."""
+        self._tasks = [asyncio.create_task(self._serve(name), name=f"worker {name}") for name in self._lines]
+
+    def wake(self) -> None:
+        """Look now instead of at the next poll."""
+        for waker in self._wakers.values():
+            waker.set()
+
+    async def round_done(self) -> None:
+        """Return after the next finished round."""
+        async with self._progress:
+            await self._progress.wait()
+
+    async def aclose(self) -> None:
+        """Stop. What is claimed but not delivered comes back when its lease ends."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, name: str) -> None:
+        waker = self._wakers[name]
+        while True:
+            waker.clear()
+            busy = await self._round(self._lines[name])
+            self.rounds += 1
+            async with self._progress:
+                self._progress.notify_all()
+            if not busy:
+                try:
+                    await asyncio.wait_for(waker.wait(), POLL_S)
+                except TimeoutError:
+                    pass
+                if self._lines[name].breaker.is_open:
+                    await asyncio.sleep(POLL_S)  # wake-ups must not turn probes into a storm
+
+    async def _round(self, line: Line) -> bool:
+        """Deliver one batch; whether there may be more at once."""
+        probing = line.breaker.is_open
+        try:
+            batch = await claim(self._database, line.store.name, 1 if probing else BATCH)
+            if not batch:
+                return False
+            outcomes = await asyncio.gather(*(self._try(line, message) for message in batch))
+            closed = any([line.breaker.record(success=not isinstance(o, Retry)) for o in outcomes])
+            await record(self._database, self._settlements(line, batch, outcomes))
+            if closed:
+                _log.warning("session store %s is back", line.store.name)
+                await hasten(self._database, line.store.name)
+        except ScimError as problem:
+            _log.warning("worker of %s waits for the database: %s", line.store.name, problem.detail)
+            return False
+        return not line.breaker.is_open
+
+    async def _try(self, line: Line, message: Claimed) -> Outcome:
+        limit = HTTP_ATTEMPT_S if line.http else ATTEMPT_S
+        try:
+            async with asyncio.timeout(limit):
+                return await line.store.deliver(delivery_of(message.tenant, message))
+        except TimeoutError:
+            return Retry(f"no answer within {limit:.0f} s")
+
+    def _settlements(self, line: Line, batch: Iterable[Claimed], outcomes: Iterable[Outcome]) -> list[Settlement]:
+        return [
+            settlement(
+                message.id,
+                outcome,
+                attempts=0 if line.breaker.is_open else message.attempts,  # an open breaker's probe does not back off
+                http=line.http,
+                jitter=random.random(),  # noqa: S311 (spreads load, hides nothing)
+            )
+            for message, outcome in zip(batch, outcomes, strict=True)
+        ]

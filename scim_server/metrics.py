@@ -1,0 +1,51 @@
+"""The Prometheus metrics of the product: each promise in docs/operations.md has one that shows whether it holds."""
+
+import os
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_MS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.3, 1, 2.5, 5, 15, 60, 300)
+
+requests = Histogram("scim_request_seconds", "Time to answer a request", ["method", "route", "status"], buckets=_MS)
+refused_requests = Counter("scim_refused_total", "Requests refused before they were looked at", ["why"])
+terminations = Counter(
+    "scim_terminations_total", "Deliveries of a kill to a session store, by what came of them", ["store", "outcome"]
+)
+time_to_kill = Histogram(
+    "scim_time_to_kill_seconds", "From commit to a session store's confirmation", ["store"], buckets=_MS
+)
+sessions_ended = Counter("scim_sessions_ended_total", "Session records ended", ["store"])
+unresolved = Counter(
+    "scim_unresolved_total", "Users who lost access and have no value for the store's subject template", ["store"]
+)
+outbox_waiting = Gauge(
+    "scim_outbox_waiting", "Messages on their way to a session store", ["store"], multiprocess_mode="mostrecent"
+)
+outbox_oldest = Gauge(
+    "scim_outbox_oldest_seconds", "Age of the oldest message on its way", ["store"], multiprocess_mode="mostrecent"
+)
+store_up = Gauge(
+    "scim_session_store_up", "0 while the breaker of a session store is open", ["store"], multiprocess_mode="min"
+)
+token_days_left = Gauge(
+    "scim_token_days_left", "Days until a token expires", ["tenant", "token"], multiprocess_mode="mostrecent"
+)
+
+
+def render() -> bytes:
+    """The exposition text, of all worker processes when there are several."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library leaves it untyped
+    return generate_latest(registry)

@@ -1,0 +1,58 @@
+"""The route table: every address of the server, on one screen."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from scim_server.protocol.attributes import ResourceType
+from scim_server.web import discovery, health, resources
+from scim_server.web.site import BASE_PATH
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def scim_routes(resource_types: Iterable[ResourceType]) -> list[BaseRoute]:
+    """Everything below /scim/v2."""
+    routes: list[BaseRoute] = []
+    for rt in resource_types:
+        one, search = rt.endpoint + "/{id}", rt.endpoint + "/.search"
+        routes += [
+            _at(search, POST=partial(resources.post_search, rt=rt)),
+            _at(rt.endpoint, GET=partial(resources.list_, rt=rt), POST=partial(resources.create, rt=rt)),
+            _at(
+                one,
+                GET=partial(resources.get, rt=rt),
+                PUT=partial(resources.replace, rt=rt),
+                PATCH=partial(resources.patch, rt=rt),
+                DELETE=partial(resources.delete, rt=rt),
+            ),
+        ]
+    return [
+        *routes,
+        _at("/ServiceProviderConfig", GET=discovery.service_provider_config),
+        _at("/Schemas", GET=discovery.schemas),
+        _at("/Schemas/{id}", GET=discovery.schema),
+        _at("/ResourceTypes", GET=discovery.resource_types),
+        _at("/ResourceTypes/{id}", GET=discovery.resource_type),
+    ]
+
+
+def admin_routes() -> list[BaseRoute]:
+    """Health and metrics; on a port of their own when SCIM_ADMIN_PORT is set."""
+    return [
+        Route("/livez", health.live, methods=["GET"]),
+        Route("/readyz", health.ready, methods=["GET"]),
+        Route("/metrics", health.prometheus, methods=["GET"]),
+    ]
+
+
+def _at(path: str, **by_method: Endpoint) -> Route:
+    """One route an address, so that a 405 names all its methods."""
+
+    async def endpoint(request: Request) -> Response:
+        return await by_method["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(BASE_PATH + path, endpoint, methods=list(by_method))

@@ -1,0 +1,67 @@
+"""What every endpoint can reach: the deployment, who may call, and how this site is addressed."""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from starlette.requests import Request
+
+from scim_server.protocol.attributes import ResourceType
+from scim_server.protocol.errors import InvalidValue
+from scim_server.usecases.access import Authenticator
+from scim_server.usecases.deployment import Deployment
+
+BASE_PATH = "/scim/v2"
+_HOST = re.compile(r"[A-Za-z0-9._-]+(?::\d{1,5})?|\[[0-9A-Fa-f:.]+\](?::\d{1,5})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The state of one dependency as /readyz names it; `needed` False: the server works on without it."""
+
+    name: str
+    ok: bool
+    needed: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One running server as the web layer sees it."""
+
+    deployment: Deployment
+    authenticator: Authenticator
+    health: Callable[[], Awaitable[list[Health]]]
+    public_url: str | None = None
+    discovery_auth: bool = False
+
+    def resource_type(self, endpoint: str) -> ResourceType:
+        """The resource type served at an endpoint such as "/Users"."""
+        return next(rt for rt in self.deployment.resource_types if rt.endpoint == endpoint)
+
+
+def site_of(request: Request) -> Site:
+    """The site this request came to."""
+    return cast(Site, request.app.state.site)
+
+
+def base_url(request: Request) -> str:
+    """Where clients reach /scim/v2: the configured address, or the one the request was sent to."""
+    configured = site_of(request).public_url
+    if configured is not None:
+        return configured + BASE_PATH
+    host = request.headers.get("host", "")
+    if not _HOST.fullmatch(host):
+        raise InvalidValue("The Host header is not a host name; the operator can set SCIM_PUBLIC_URL instead.")
+    return f"{request.url.scheme}://{host}{BASE_PATH}"
+
+
+def note(request: Request, **fields: Any) -> None:
+    """Add fields to the request's line in the access log."""
+    request.scope.setdefault("scim.log", {}).update({k: v for k, v in fields.items() if v})
+
+
+def request_id(request: Request) -> str:
+    """The id that is in the answer's X-Request-Id, in every log line and in the audit."""
+    return cast(str, request.scope.get("scim.request_id", "-"))
