@@ -17,6 +17,7 @@ from scim_server.protocol.match import element_matches
 from scim_server.protocol.path import Path
 from scim_server.protocol.value import (
     Reading,
+    demand_few,
     distinct,
     missing,
     read,
@@ -44,12 +45,17 @@ class Edit:
         """The attribute's new value, None when it is unassigned. Raises InvalidValue, Mutability or NoTarget."""
         attribute = self.path.ref.attribute
         if attribute.multi_valued:
-            whole = self.path.term is None and self.path.ref.sub is None
-            edited = self._whole_list if whole else self._elements if attribute.type == "complex" else self._plain
-            return edited(before or []) or None
+            after = self._list(before or [])
+            demand_few(attribute, after, self.prefix)
+            return after or None
         if attribute.type == "complex":
             return self._single(before) or None
         return None if self.verb == "remove" else read(attribute, self.value, self.prefix, self.reading)
+
+    def _list(self, before: list[Any]) -> list[Any]:
+        if self.path.term is None and self.path.ref.sub is None:
+            return self._whole_list(before)
+        return self._elements(before) if self.path.ref.attribute.type == "complex" else self._plain(before)
 
     # The whole of a multi-valued attribute
 
@@ -62,7 +68,7 @@ class Edit:
             return listed
         if attribute.type != "complex":
             return list(dict.fromkeys([*before, *listed]))
-        return single_primary(distinct([*before, *listed]), before)
+        return single_primary(distinct([*before, *listed]), listed)
 
     def _without_listed(self, before: list[Any]) -> list[Any]:
         """RFC 7644 gives `value` no meaning here; every client that sends it means just these elements."""
@@ -79,19 +85,20 @@ class Edit:
         hits = [self._is_hit(element) for element in before]
         if not any(hits):
             return before if self.verb == "remove" else self._with_created(before)
-        after = []
+        after, touched = [], []
         for element, hit in zip(before, hits, strict=True):
             edited = self._parts_of(element) if hit else element
             if edited is not None:
                 after.append(edited)
-        return single_primary(distinct(after), before)
+                touched += [edited] if hit else []
+        return single_primary(distinct(after), touched)
 
     def _is_hit(self, element: Any) -> bool:
         return self.path.term is None or element_matches(self.path.term, self.path.values, element)
 
     def _with_created(self, before: list[Element]) -> list[Element]:
         created = self._created()
-        return before if created is None else single_primary(distinct([*before, created]), before)
+        return before if created is None else single_primary(distinct([*before, created]), [created])
 
     def _created(self) -> Element | None:
         """The element that the filter and the value describe; None when the value only clears.

@@ -6,7 +6,7 @@ true, an object where a list belongs) are accepted here and noted under the name
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from functools import cache
 from typing import Any
 
@@ -16,6 +16,7 @@ from scim_server.protocol.errors import InvalidValue
 
 MAX_TEXT_BYTES = 8192
 MAX_KEY_CHARACTERS = 255  # of values that must fit a database index
+MAX_VALUES = 1000  # of one multi-valued attribute, members not counted
 _PLAIN_TEXT_CHARACTERS = 255
 _BOOLEAN_TEXT = {"true": True, "True": True, "false": False, "False": False}
 _INTEGER_LIMIT = 2**63
@@ -74,13 +75,15 @@ def read_many(attribute: Attribute, value: Any, parent: str, reading: Reading) -
     elements = [element for item in value if (element := _read_one(attribute, item, parent, reading)) is not None]
     if len(elements) < 2:
         return elements
+    demand_few(attribute, elements, parent)
     if attribute.type != "complex":
         return list(dict.fromkeys(elements))
     elements = distinct(elements)
     if "primary" in attribute.by_name:
-        if reading.refuse_second_primary and _primaries(elements) > 1:
+        primary_once = single_primary(elements)
+        if reading.refuse_second_primary and primary_once is not elements:
             raise InvalidValue(f"{parent}{attribute.name} has more than one primary value: mark one only.")
-        elements = single_primary(elements)
+        return primary_once
     return elements
 
 
@@ -119,18 +122,24 @@ def identity(element: Mapping[str, Any]) -> Any:
     return (element.get("type"), value)
 
 
-def single_primary(elements: list[dict[str, Any]], before: Iterable[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
-    """Let the last element that became primary win (RFC 7644 §3.5.2): the others get `primary` false, in copies.
-    `before` are the elements as they stood; whatever was primary then yields to what is so now."""
-    if _primaries(elements) < 2:
-        return elements
-    old = {identity(element) for element in before if element.get("primary") is True}
+def single_primary(elements: list[dict[str, Any]], touched: Iterable[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
+    """Let one primary element win (RFC 7644 §3.5.2): the last of those just `touched`, else the last of all.
+    The others get `primary` false, in copies."""
     chosen = [element for element in elements if element.get("primary") is True]
-    winner = ([element for element in chosen if identity(element) not in old] or chosen)[-1]
+    if len(chosen) < 2:
+        return elements
+    latest = {identity(element) for element in touched}
+    winner = ([element for element in chosen if identity(element) in latest] or chosen)[-1]
     return [
         {**element, "primary": False} if element.get("primary") is True and element is not winner else element
         for element in elements
     ]
+
+
+def demand_few(attribute: Attribute, values: Sized, parent: str) -> None:
+    """Raise InvalidValue for more than MAX_VALUES values, which would make every later change slow."""
+    if len(values) > MAX_VALUES:
+        raise InvalidValue(f"{parent}{attribute.name} has more than {MAX_VALUES} values: send fewer.")
 
 
 def missing(attribute: Attribute, parent: str) -> InvalidValue:
@@ -142,10 +151,6 @@ def missing(attribute: Attribute, parent: str) -> InvalidValue:
 def required(attributes: tuple[Attribute, ...]) -> tuple[Attribute, ...]:
     """Those that every resource (or element) must have and that clients may write."""
     return tuple(each for each in attributes if each.required and each.mutability != "readOnly")
-
-
-def _primaries(elements: Iterable[Mapping[str, Any]]) -> int:
-    return sum(element.get("primary") is True for element in elements)
 
 
 def _read_one(attribute: Attribute, value: Any, parent: str, reading: Reading) -> Any:
