@@ -4,7 +4,7 @@ Values are never changed in place, and an edit that changes nothing gives back a
 change at all (read-only attributes, required ones that would vanish) is decided in `patch`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -77,7 +77,12 @@ class Edit:
         listed = read_many(attribute, self.value, self.prefix, self.reading)
         if attribute.type != "complex":
             return [value for value in before if value not in listed]
-        return [element for element in before if not any(_covers(attribute, element, parts) for parts in listed)]
+        unwanted = [_folded(attribute, parts).items() for parts in listed]
+        return [
+            element
+            for element, held in ((element, _folded(attribute, element).items()) for element in before)
+            if not any(parts <= held for parts in unwanted)
+        ]
 
     # Elements of a multi-valued attribute
 
@@ -85,13 +90,10 @@ class Edit:
         hits = [self._is_hit(element) for element in before]
         if not any(hits):
             return before if self.verb == "remove" else self._with_created(before)
-        after, touched = [], []
-        for element, hit in zip(before, hits, strict=True):
-            edited = self._parts_of(element) if hit else element
-            if edited is not None:
-                after.append(edited)
-                touched += [edited] if hit else []
-        return single_primary(distinct(after), touched)
+        changes = self._changes()
+        merged = [self._merged(old, changes) if hit else old for old, hit in zip(before, hits, strict=True)]
+        touched = [new for new, hit in zip(merged, hits, strict=True) if hit and new is not None]
+        return single_primary(distinct([element for element in merged if element is not None]), touched)
 
     def _is_hit(self, element: Any) -> bool:
         return self.path.term is None or element_matches(self.path.term, self.path.values, element)
@@ -104,27 +106,27 @@ class Edit:
         """The element that the filter and the value describe; None when the value only clears.
 
         RFC 7644 answers noTarget to a replace without match; Entra relies on the element being made."""
-        if not self._sent():
+        changes = self._changes()
+        if changes is None or all(part is None for part in changes.values()):
             return None
-        term, attribute = self.path.term, self.path.ref.attribute
-        seed: dict[str, Any] = {}
-        if term is not None:
-            wanted = self._wanted(term)
-            if wanted is None:
-                raise NoTarget(f"no value of {self.prefix}{attribute.name} matches the filter: add one first.")
-            self.reading.bent("element-created")
-            seed = wanted
-        return self._parts_of(seed)
+        seed = {} if self.path.term is None else self._described(self.path.term)
+        return self._merged(seed, changes)
 
-    def _wanted(self, term: Node) -> dict[str, Any] | None:
-        if not self.reading.profile.create_on_unmatched_value_path:
-            return None
+    def _described(self, term: Node) -> Element:
+        """What an element must hold to satisfy the filter."""
+        attribute = self.path.ref.attribute
         wanted = equalities(term, self.path.values)
-        subs = self.path.ref.attribute.by_name
-        return wanted and {
-            name: from_unix_ms(value) if subs[name.lower()].type == "dateTime" and type(value) is int else value
-            for name, value in wanted.items()
-        }
+        if wanted is None or not self.reading.profile.create_on_unmatched_value_path:
+            raise NoTarget(f"no value of {self.prefix}{attribute.name} matches the filter: add one first.")
+        self.reading.bent("element-created")
+        described: Element = {}
+        for name, value in wanted.items():
+            sub = attribute.by_name[name.lower()]
+            if sub.type == "dateTime" and isinstance(value, int):
+                value = from_unix_ms(value)
+            if sub.mutability != "readOnly":
+                described[name] = value
+        return described
 
     # Values of a multi-valued attribute without sub-attributes
 
@@ -142,7 +144,7 @@ class Edit:
 
     def _single(self, before: Element | None) -> Element | None:
         if self.path.term is None or (before is not None and self._is_hit(before)):
-            return self._parts_of(before or {})
+            return self._merged(before or {}, self._changes())
         if self.verb == "remove":
             return before
         if before is not None:
@@ -152,29 +154,26 @@ class Edit:
 
     # One complex value
 
-    def _sent(self) -> dict[str, Any]:
-        """The sub-attributes that a new element would get from the value."""
-        return {name: part for name, part in self._changes().items() if part is not None}
-
-    def _changes(self) -> dict[str, Any]:
-        """New sub-attributes by name, None for those to clear."""
+    def _changes(self) -> dict[str, Any] | None:
+        """New sub-attributes by name, None for those to clear; None when the whole value is to go."""
         attribute, sub = self.path.ref.attribute, self.path.ref.sub
-        if sub is None:
-            return read_parts(attribute, self.value, self.prefix, self.reading)
         removed = self.verb == "remove"
-        parent = f"{self.prefix}{attribute.name}."
-        return {sub.name: None if removed else read(sub, self.value, parent, self.reading)}
-
-    def _parts_of(self, before: Element) -> Element | None:
-        """`before` with the operation's sub-attributes merged in; None when the element is gone."""
-        attribute, sub = self.path.ref.attribute, self.path.ref.sub
-        if sub is None and (self.verb == "remove" or self.value is None or self.value == ""):
+        if sub is not None:
+            parent = f"{self.prefix}{attribute.name}."
+            return {sub.name: None if removed else read(sub, self.value, parent, self.reading)}
+        if removed or self.value is None or self.value == "":
             return None
-        changes = self._changes()
+        return read_parts(attribute, self.value, self.prefix, self.reading)
+
+    def _merged(self, before: Element, changes: Mapping[str, Any] | None) -> Element | None:
+        """`before` with the changes; None when nothing worth keeping is left."""
+        if changes is None:
+            return None
+        attribute = self.path.ref.attribute
         after = {**before, **changes}
         # The address of another resource must not outlive the id it belongs to.
-        if "$ref" in before and "$ref" not in changes and after.get("value") != before.get("value"):
-            del after["$ref"]
+        if "$ref" not in changes and after.get("value") != before.get("value"):
+            after.pop("$ref", None)
         after = {name: part for name, part in after.items() if part is not None}
         if after == before:
             return before
@@ -195,14 +194,9 @@ class Edit:
                 raise Mutability(f"{parent}{sub.name} cannot be changed once it is set.")
 
 
-def _covers(attribute: Attribute, element: Mapping[str, Any], parts: Mapping[str, Any]) -> bool:
-    """Whether the element has all these sub-attributes, by the case rules of each."""
-    return all(
-        name in element
-        and _key(attribute.by_name[name.lower()])(element[name]) == _key(attribute.by_name[name.lower()])(part)
-        for name, part in parts.items()
-    )
-
-
-def _key(attribute: Attribute) -> Callable[[Any], Any]:
-    return lambda value: fold(value) if type(value) is str and not attribute.case_exact else value
+def _folded(attribute: Attribute, element: Mapping[str, Any]) -> dict[str, Any]:
+    """The element as it is compared: text folded, unless its sub-attribute is caseExact."""
+    return {
+        name: fold(part) if type(part) is str and not attribute.by_name[name.lower()].case_exact else part
+        for name, part in element.items()
+    }

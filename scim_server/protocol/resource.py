@@ -149,6 +149,7 @@ class _Draft:
 
     def _compare_schemas(self, value: Any) -> None:
         """What the client declares changes nothing, but a strict tenant wants it to be true."""
+        value = [] if value is None else value
         if type(value) is not list or not all(type(urn) is str for urn in value):
             raise InvalidValue("schemas must be an array of URNs.")
         strict = self.reading.profile.refuse_unknown_attributes

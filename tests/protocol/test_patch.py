@@ -209,6 +209,12 @@ def test_a_boolean_filter_creates_its_element() -> None:
     assert changes(patched) == {"roles": [{"primary": True, "value": "admin"}]}
 
 
+def test_a_created_element_holds_nothing_read_only() -> None:
+    bare = {"schemas": [USER_URN], "userName": "ada"}
+    patched = run(op("add", 'manager[displayName eq "B"].value', "26"), document=bare)
+    assert patched.document[ENTERPRISE_URN] == {"manager": {"value": "26"}}
+
+
 @pytest.mark.parametrize("path", ['emails[type eq "x" or type eq "y"].value', 'emails[value sw "x"].value'])
 def test_only_equalities_create_an_element(path: str) -> None:
     with pytest.raises(NoTarget, match="emails matches the filter"):

@@ -66,6 +66,7 @@ def test_read_only_attributes_are_ignored() -> None:
 
 def test_schemas_follow_from_the_content() -> None:
     assert user({"schemas": []}).document["schemas"] == [USER_URN]
+    assert user({"schemas": None}).document["schemas"] == [USER_URN]
     assert user({ENTERPRISE_URN: {"department": "R"}}).document["schemas"] == [USER_URN, ENTERPRISE_URN]
     assert user({"schemas": [USER_URN, ENTERPRISE_URN]}).document["schemas"] == [USER_URN]
 

@@ -39,7 +39,6 @@ READ_IN_PLACE: Mapping[str, str] = {
     "bare-value": 'Q21, Q27: `"manager": "26"` is read as `"manager": {"value": "26"}`; the same for list elements.',
     "list-for-object": 'Q27: `"manager": [{"value": "26"}]` is read as `"manager": {"value": "26"}`.',
     "object-for-list": 'Q21: `"emails": {…}` is read as `"emails": [{…}]`.',
-    "path-keys": 'Q24: keys of a pathless value are read as paths: `"name.givenName"`, `"urn:…:User:department"`.',
     "remove-by-value": "Q20: `remove` with a path and an array of values removes just those elements.",
     "element-created": 'Q25: `emails[type eq "work"].value` without such an element creates it.',
 }

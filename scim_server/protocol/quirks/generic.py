@@ -31,8 +31,9 @@ def path_keys(body: dict[str, Any], resource_type: ResourceType) -> dict[str, An
 
     as sent:  {"name.givenName": "Ada", "department": "R&D", "urn:…:enterprise:2.0:User:costCenter": "7"}
     as meant: {"name": {"givenName": "Ada"}, "urn:…:enterprise:2.0:User": {"department": "R&D", "costCenter": "7"}}
+
+    In a PATCH without path nothing is moved: `patch.parse` reads every key as a path, `emails[…].value` too.
     """
-    moved: dict[str, Any] = {}
     refs: dict[str, AttributeRef] = {}
     for key in body:
         if resource_type.attribute(key) is None and resource_type.extension(key) is None:
@@ -44,8 +45,7 @@ def path_keys(body: dict[str, Any], resource_type: ResourceType) -> dict[str, An
     straight = {key: value for key, value in body.items() if key not in refs}
     for key, ref in refs.items():
         steps = [ref.extension, ref.attribute.name, ref.sub.name if ref.sub else None]
-        moved = _placed(straight, [step for step in steps if step], body[key])
-        straight = moved
+        straight = _placed(straight, [step for step in steps if step], body[key])
     return straight
 
 
