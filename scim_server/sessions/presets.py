@@ -9,7 +9,7 @@ REDIS: Final[Mapping[str, Mapping[str, Any]]] = {
     # express-session with passport; no index: every kill is a scan until the CRM fills an index_key.
     "connect-redis": {
         "session_key": "sess:{sid}",
-        "value_contains": ['"passport":{{"user":{json}}}'],
+        "value_contains": ['"passport":{{"user":{json}'],
     },
     # SESSION_ENGINE = cache on django.core.cache.backends.redis, KEY_PREFIX "" and VERSION 1.
     "django-cache": {

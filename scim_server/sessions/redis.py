@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import orjson
 from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import BlockingConnectionPool, parse_url
 from redis.asyncio.retry import Retry as DriverRetry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
@@ -50,6 +50,7 @@ _SCRIPT: Final = Path(__file__).with_name("terminate.lua").read_bytes()
 _SCRIPT_SHA: Final = hashlib.sha1(_SCRIPT, usedforsecurity=False).hexdigest()
 _HEARTBEAT_MS: Final = 60_000
 _CHUNK: Final = 500
+_CONNECTIONS: Final = 16  # a burst waits for one of them: that is sooner than a hundred handshakes at once
 _NO_RIGHTS: Final = (
     "NOPERM",
     "this user has no permissions",
@@ -63,7 +64,12 @@ Client = Any
 
 class _Server(NamedTuple):
     client: Client
+    sentinels: Sequence[Client]
     scan: SharedScan
+
+
+class _NoDatabase(RedisError):
+    """The driver would quietly take database 0 for any path that is no number."""
 
 
 class _Ended(NamedTuple):
@@ -132,17 +138,18 @@ class RedisStore:
 
     async def fingerprint(self) -> str | None:
         """Run and replication ids of every server in use; None before the first use of a `url` with {tenant}."""
-        if not self._servers and not self.settings.url.names():
-            self.client("")
         async with self._answering():
+            if not self._servers and not self.settings.url.names():
+                self.client("")
             found = [await self._identity(server.client) for server in self._servers.values()]
         return " ".join(sorted(found)) or None
 
     async def aclose(self) -> None:
         """Give back connections; break off walks."""
-        for scan, client in ((server.scan, server.client) for server in self._servers.values()):
-            await scan.aclose()
-            await client.aclose()
+        for server in self._servers.values():
+            await server.scan.aclose()
+            for client in (server.client, *server.sentinels):
+                await client.aclose()
         self._servers.clear()
 
     def client(self, tenant: str) -> Client:
@@ -278,8 +285,8 @@ class RedisStore:
         url = self.settings.url.render({"tenant": quote(tenant, safe="")}) or ""
         server = self._servers.get(url)
         if server is None:
-            client = _connect(self.settings, url)
-            server = self._servers[url] = _Server(client, SharedScan(self.settings, client))
+            client, sentinels = _connect(self.settings, url)
+            server = self._servers[url] = _Server(client, sentinels, SharedScan(self.settings, client))
         return server
 
     async def _identity(self, client: Client) -> str:
@@ -301,6 +308,8 @@ class RedisStore:
         match problem:
             case ResponseError() if any(sign in str(problem) for sign in _NO_RIGHTS):
                 return Refused("the Redis user lacks rights: `sessions check` prints the ACL line it needs")
+            case _NoDatabase():
+                return Refused("the database in the store's url is not a number: write redis://host:port/0")
             case MovedError() | ClusterCrossSlotError():
                 return Refused("this is a Redis Cluster: set cluster = true")
             case ResponseError() if "WRONGTYPE" in str(problem):
@@ -317,7 +326,11 @@ class RedisStore:
         return Retry("Redis cannot be reached, or the connection broke")
 
 
-def _connect(settings: RedisSettings, url: str) -> Client:
+def _connect(settings: RedisSettings, url: str) -> tuple[Client, Sequence[Client]]:
+    """The client and, if there are any, those of the sentinels that it asks for the master."""
+    address = urlsplit(url)
+    if address.scheme != "unix" and not address.path.strip("/").isdigit() and address.path.strip("/"):
+        raise _NoDatabase
     options: dict[str, Any] = {
         "socket_connect_timeout": settings.connect_timeout_ms / 1000,
         "socket_timeout": settings.timeout_ms / 1000,
@@ -326,14 +339,15 @@ def _connect(settings: RedisSettings, url: str) -> Client:
         "driver_info": None,  # a connection that says who it is needs more round trips and rights
     }
     if settings.cluster:
-        return RedisCluster.from_url(url, **options)
+        return RedisCluster.from_url(url, **options), ()
     if not settings.sentinels:
-        return Redis.from_url(url, **options)
+        pool = BlockingConnectionPool.from_url(url, max_connections=_CONNECTIONS, timeout=None, **options)
+        return Redis.from_pool(pool), ()
     nodes = [(host, int(port)) for host, _, port in (node.rpartition(":") for node in settings.sentinels)]
     master: dict[str, Any] = {name: value for name, value in parse_url(url).items() if name not in ("host", "port")}
     secure = master.pop("connection_class", None) is not None
     sentinel = Sentinel(nodes, sentinel_kwargs=options, **options)  # type: ignore[no-untyped-call]
-    return sentinel.master_for(settings.service or "", ssl=secure, **master)
+    return sentinel.master_for(settings.service or "", ssl=secure, **master), sentinel.sentinels
 
 
 async def _run(client: Client, keys: Sequence[str], order: dict[str, Any]) -> _Ended:

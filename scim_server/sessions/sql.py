@@ -164,7 +164,7 @@ class SqlStore:
         await self._apply(tenant, canary, gate, ending=True)
         took_ms = (perf_counter() - started) * 1000
         findings.append(Finding(True, f"{self.name}: gate and statements ran in {took_ms:.1f} ms"))
-        if rights := await database.rights(statements):
+        if rights := await database.rights([*statements, *([_HEARTBEAT] if self._default_gate else [])]):
             findings.append(Finding(True, f"{self.name}: rights needed", rights))
         return findings + await self._forget(database, values)
 

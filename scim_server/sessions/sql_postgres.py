@@ -44,10 +44,11 @@ _CONVERSIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
 }
 _ROWS_CHANGED: Final = re.compile(r"(?:DELETE|UPDATE|MERGE|INSERT \d+) (\d+)")
 _SEQ_SCAN: Final = re.compile(r"Seq Scan on (\S+)")
-_VERBS: Final = re.compile(
-    r"\b(?:(DELETE)\s+FROM|(UPDATE)|INSERT\s+(INTO)|(?:FROM|JOIN))\s+((?:\"[^\"]+\"|\w+)(?:\.(?:\"[^\"]+\"|\w+))?)",
+_TABLES: Final = re.compile(
+    r"\b(DELETE\s+FROM|(?<!DO\s)UPDATE|INSERT\s+INTO|FROM|JOIN)\s+((?:\"[^\"]+\"|\w+)(?:\.(?:\"[^\"]+\"|\w+))?)",
     re.IGNORECASE,
 )
+_UPSERT: Final = re.compile(r"\bDO\s+UPDATE\b", re.IGNORECASE)
 
 
 class PostgresDatabase:
@@ -92,11 +93,10 @@ class PostgresDatabase:
             role = await connection.fetchval("SELECT quote_ident(current_user)")
         granted: dict[str, dict[str, None]] = {}
         for statement in statements:
-            for delete, update, insert, table in _VERBS.findall(statement.text):
+            for verb, table in _TABLES.findall(statement.text):
                 rights = granted.setdefault(table, {"SELECT": None})
-                rights.update(dict.fromkeys(_granted(delete, update, insert)))
-        tables = {table: ", ".join(rights) for table, rights in granted.items() if table.upper() != "SET"}
-        return " ".join(f"GRANT {rights} ON {table} TO {role};" for table, rights in tables.items())
+                rights.update(dict.fromkeys(_granted(verb.upper(), statement)))
+        return " ".join(f"GRANT {', '.join(rights)} ON {table} TO {role};" for table, rights in granted.items())
 
     async def fingerprint(self) -> str | None:
         """System identifier and start time, or None when the role may not read them."""
@@ -170,8 +170,11 @@ async def _as_it_is(connection: Any) -> None:
     """No statement here leaves settings behind, so the reset between uses would only cost a round trip."""
 
 
-def _granted(delete: str, update: str, insert: str) -> list[str]:
-    return [right for right, present in (("DELETE", delete), ("UPDATE", update), ("INSERT", insert)) if present]
+def _granted(verb: str, statement: Statement) -> list[str]:
+    right = verb.split()[0]
+    if right == "INSERT" and _UPSERT.search(statement.text):
+        return ["INSERT", "UPDATE"]
+    return [right] if right in ("DELETE", "UPDATE", "INSERT") else []
 
 
 def _converted(name: str, value: Any, kind: str) -> Any:
