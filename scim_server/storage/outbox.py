@@ -75,6 +75,20 @@ class Backlog:
     held: int
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A message as a person sees it; `state` is waiting, held or refused, `created` in unix ms."""
+
+    id: str
+    tenant: str
+    store: str
+    type: str
+    state: str
+    created: int
+    attempts: int
+    error: str | None
+
+
 async def claim(database: Database, store: str, limit: int, lease_ms: int = LEASE_MS) -> list[Claimed]:
     """Take up to `limit` due messages of a store, at most the oldest one of each subject (first in, first out)."""
     given = {"store": store, "limit": limit, "lease": lease_ms}
@@ -98,6 +112,23 @@ async def backlog(database: Database) -> list[Backlog]:
     """What is on its way, by store, including stores that are no longer configured."""
     rows = await database.read(_BACKLOG, {})
     return [Backlog(row["store"], int(row["waiting"]), row["oldest"], int(row["held"])) for row in rows]
+
+
+async def listing(database: Database, limit: int = 1000) -> list[Entry]:
+    """What is on its way or was refused, oldest first."""
+    return [
+        Entry(
+            row["id"],
+            row["tenant"],
+            row["store"],
+            row["type"],
+            row["state"],
+            row["created"],
+            row["attempts"],
+            row["error"],
+        )
+        for row in await database.read(_LISTING, {"limit": limit})
+    ]
 
 
 async def denied_subjects(
@@ -218,6 +249,24 @@ _BACKLOG = Statement(
         )
         .where(outbox.c.settled.is_(None))
         .group_by(outbox.c.store)
+    )
+)
+_LISTING = Statement(
+    lambda d: (
+        select(
+            outbox.c.id,
+            tenant.c.name.label("tenant"),
+            outbox.c.store,
+            outbox.c.type,
+            case((outbox.c.settled.is_not(None), "refused"), (outbox.c.held, "held"), else_="waiting").label("state"),
+            outbox.c.created,
+            outbox.c.attempts,
+            outbox.c.error,
+        )
+        .join(tenant, tenant.c.id == outbox.c.tenant_id)
+        .where(or_(outbox.c.settled.is_(None), outbox.c.outcome == literal_column("'refused'")))
+        .order_by(outbox.c.id)
+        .limit(_p("limit", Integer))
     )
 )
 _DENIED = Statement(

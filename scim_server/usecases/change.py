@@ -2,16 +2,19 @@
 whether it came by HTTP, Bulk or the command line.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scim_server import metrics
 from scim_server.events.derive import Moves, derive, moves
 from scim_server.events.model import Event, Snapshot
 from scim_server.sessions.port import Done
 from scim_server.storage.change import Change, Committed, Message, Queued
 from scim_server.usecases.deployment import Delivered, Deployment, Subscriber
 
+_log = logging.getLogger(__name__)
 _STILL = Moves()
 INLINE_GRACE_MS = 300  # how long the worker leaves to the request what the request tries itself
 
@@ -116,6 +119,15 @@ async def commit_and_deliver(
         delivered = await deployment.terminator.deliver_now(tenant, committed.queued)
     if not said.ends:
         return committed, None
+    for store in said.unresolved:
+        metrics.unresolved.labels(store).inc()
+        _log.warning(
+            "user %s of tenant %s lost access, but has no value for the subject of session store %s: no session was "
+            "looked for; scim-server sessions check says which attribute is missing",
+            change.resource_id,
+            tenant,
+            store,
+        )
     kills = [message for message in committed.queued if message.action == "terminate"]
     return committed, _receipt(deployment, tenant, kills, delivered, said.unresolved)
 

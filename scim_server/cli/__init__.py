@@ -1,0 +1,31 @@
+"""The command line. Results go to stdout (tables, or JSON with --json), everything else to stderr.
+
+Exit codes: 0 done, 1 failed with one clear line, 2 usage. Each verb does its work through the same use cases as HTTP.
+"""
+
+import typer
+
+from scim_server.cli import outbox, people, serve, stores, tenants, tokens
+from scim_server.cli.terminal import run_guarded
+
+app = typer.Typer(
+    name="scim-server",
+    help=__doc__.splitlines()[0] if __doc__ else None,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command()(serve.demo)
+app.command()(serve.serve)
+app.command()(serve.migrate)
+app.command()(stores.status)
+app.add_typer(tenants.app, name="tenant", help="Customers and their options.")
+app.add_typer(tokens.app, name="token", help="Bearer tokens of the identity providers.")
+app.add_typer(people.app, name="user", help="Cut one person off, or let them in again.")
+app.add_typer(stores.app, name="sessions", help="The CRM's session stores.")
+app.add_typer(outbox.app, name="outbox", help="Messages on their way to session stores.")
+
+
+def main() -> None:
+    """The console script."""
+    run_guarded(app)

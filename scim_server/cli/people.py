@@ -1,0 +1,44 @@
+"""`user …`: one person, named by id, userName or externalId, through the same write path as SCIM."""
+
+from typing import Annotated
+
+import typer
+
+from scim_server.app import Parts
+from scim_server.cli.terminal import TENANT, Failure, operator, say, with_deployment
+from scim_server.usecases import operations
+from scim_server.usecases.change import Receipt
+
+app = typer.Typer(no_args_is_help=True)
+User = Annotated[str, typer.Argument(help="id, userName or externalId.")]
+
+
+@app.command()
+def deactivate(user: User, tenant: str = TENANT) -> None:
+    """End a person's sessions and access now."""
+    _set_active(user, tenant, False)
+
+
+@app.command()
+def reactivate(user: User, tenant: str = TENANT) -> None:
+    """Let a person sign in again; old sessions stay dead."""
+    _set_active(user, tenant, True)
+
+
+def _set_active(user: str, tenant: str, active: bool) -> None:
+    async def work(parts: Parts) -> tuple[bool, Receipt | None]:
+        caller = await operator(parts, tenant)
+        found = await operations.find_user(parts.deployment, caller, user)
+        if found is None:
+            raise Failure(f"Tenant {tenant} has no user with the id, userName or externalId {user!r}.")
+        written = await operations.set_active(parts.deployment, caller, found, active)
+        return written.changed, written.receipt
+
+    changed, receipt = with_deployment(work)
+    state = "active" if active else "inactive"
+    if not changed:
+        say(f"{user} was {state} already; nothing was done.")
+    else:
+        say(f"{user} is {state}.")
+    if receipt is not None:
+        print(f"Session-Termination: {receipt.header()}")

@@ -1,0 +1,87 @@
+"""`serve`, `migrate` and `demo`: starting things."""
+
+import asyncio
+import os
+import signal
+import tempfile
+import time
+from typing import Annotated
+
+import typer
+
+from scim_server.cli.terminal import Failure, load_settings, say
+from scim_server.protocol.errors import Unavailable
+from scim_server.settings import Settings
+from scim_server.storage import schema
+
+WAIT_FOR_DATABASE_S = 30
+
+
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Run the whole story, print the result, exit.")] = False,
+    redis: Annotated[str | None, typer.Option(help="Keep the CRM's sessions in this Redis instead of SQLite.")] = None,
+) -> None:
+    """The main job, embedded: this server, an example CRM and an identity provider."""
+    from scim_server.demo import run
+
+    raise typer.Exit(run(once=once, redis_url=redis))
+
+
+def migrate() -> None:
+    """Bring the database schema to the newest version."""
+    settings = load_settings()
+    say(f"The schema is at {asyncio.run(schema.migrate(settings.database_url))}.")
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; more than one needs Postgres.")] = 1,
+) -> None:
+    """Run the server."""
+    import uvicorn
+
+    settings = Settings.load()
+    if workers > 1 and settings.is_sqlite:
+        say("SQLite serves one process; use Postgres (SCIM_DATABASE_URL) for --workers above 1.")
+        raise typer.Exit(2)
+    _prepare_schema(settings)
+    if workers > 1:
+        # Metrics of several processes meet in files.
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="scim-metrics-"))
+    # After an orderly stop uvicorn raises the signal again; a stop that was asked for is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    uvicorn.run(
+        "scim_server.app:from_environment",
+        factory=True,
+        host=host or settings.host,
+        port=settings.port if port is None else port,
+        workers=workers,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=10,
+        backlog=2048,
+    )
+
+
+def _prepare_schema(settings: Settings) -> None:
+    """Migrate an empty or SQLite database; an outdated Postgres schema is the operator's decision."""
+    url = settings.database_url
+    deadline = time.monotonic() + WAIT_FOR_DATABASE_S
+    while True:
+        try:
+            missing = asyncio.run(schema.pending(url))
+            if missing and (settings.is_sqlite or asyncio.run(schema.is_empty(url))):
+                asyncio.run(schema.migrate(url))
+                return
+        except Unavailable as problem:
+            if time.monotonic() > deadline:
+                raise
+            say(f"{problem.detail} Trying again for {deadline - time.monotonic():.0f} seconds.")
+            time.sleep(1)
+            continue
+        if missing:
+            raise Failure("The database schema is older than this release; run: scim-server migrate")
+        return

@@ -1,0 +1,136 @@
+"""`sessions …` and `status`: the session stores, what they hold of a person, and whether they can be trusted."""
+
+from typing import Annotated, Any
+
+import typer
+
+from scim_server.app import Parts
+from scim_server.cli.terminal import AS_JSON, TENANT, Failure, moment, operator, say, show, with_deployment
+from scim_server.clock import now_ms
+from scim_server.sessions.port import StoreUnreachable
+from scim_server.storage.access import tenants, tokens
+from scim_server.storage.outbox import backlog
+from scim_server.usecases import operations
+from scim_server.usecases.access import days_left
+
+app = typer.Typer(no_args_is_help=True)
+User = Annotated[str, typer.Argument(help="id, userName or externalId.")]
+
+
+@app.command()
+def check(as_json: bool = AS_JSON) -> None:
+    """Prove each session store: rights, index, key pattern, round trip, and whether users have the subject's value."""
+
+    async def work(parts: Parts) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        known = await tenants(parts.deployment.database)
+        for subscriber in parts.deployment.subscribers:
+            store = parts.lines[subscriber.name].store
+            for tenant in known:
+                if subscriber.tenant not in (None, tenant.name):
+                    continue
+                findings = [
+                    *await store.check(tenant.name),
+                    *await operations.check_subjects(parts.deployment, tenant.id, tenant.name, subscriber),
+                ]
+                rows += [
+                    {
+                        "store": subscriber.name,
+                        "tenant": tenant.name,
+                        "result": "ok" if finding.ok else "FAULT",
+                        "what": finding.what,
+                        "hint": finding.hint,
+                    }
+                    for finding in findings
+                ]
+        return rows
+
+    rows = with_deployment(work)
+    if not rows:
+        say("No session store is configured: add [[session_stores]] to scim-server.toml; see docs/session-stores.md.")
+        raise typer.Exit(1)
+    show(rows, as_json, ("store", "tenant", "result", "what", "hint"))
+    if any(row["result"] != "ok" for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command("show")
+def show_(user: User, tenant: str = TENANT, as_json: bool = AS_JSON) -> None:
+    """What a kill would hit now. Session ids are shortened hashes."""
+
+    async def work(parts: Parts) -> list[dict[str, Any]]:
+        caller = await operator(parts, tenant)
+        person = await operations.find_user(parts.deployment, caller, user)
+        if person is None:
+            raise Failure(f"Tenant {tenant} has no user with the id, userName or externalId {user!r}.")
+        rows: list[dict[str, Any]] = []
+        for subscriber, subject in operations.subjects_of(parts.deployment, caller, person):
+            if subject is None:
+                rows.append({"store": subscriber.name, "subject": None, "kind": "unresolved"})
+                continue
+            try:
+                found = await parts.lines[subscriber.name].store.show(tenant, subject)
+            except StoreUnreachable as problem:
+                raise Failure(f"Session store {subscriber.name}: {problem}") from None
+            rows += [
+                {
+                    "store": subscriber.name,
+                    "subject": subject,
+                    "kind": one.kind,
+                    "id": one.id,
+                    "expires_in_s": one.expires_in_s,
+                }
+                for one in found
+            ]
+        return rows
+
+    show(with_deployment(work), as_json, ("store", "subject", "kind", "id", "expires_in_s"))
+
+
+@app.command()
+def revoke(user: User, tenant: str = TENANT) -> None:
+    """End a person's sessions and keep the account: a stolen laptop."""
+
+    async def work(parts: Parts) -> str:
+        caller = await operator(parts, tenant)
+        person = await operations.find_user(parts.deployment, caller, user)
+        if person is None:
+            raise Failure(f"Tenant {tenant} has no user with the id, userName or externalId {user!r}.")
+        return (await operations.revoke(parts.deployment, caller, person)).header()
+
+    print(f"Session-Termination: {with_deployment(work)}")
+
+
+def status(as_json: bool = AS_JSON) -> None:
+    """One screen: stores, what is on its way, tokens about to expire."""
+
+    async def work(parts: Parts) -> list[dict[str, Any]]:
+        database, now = parts.deployment.database, now_ms()
+        waiting = {entry.store: entry for entry in await backlog(database)}
+        rows: list[dict[str, Any]] = []
+        for name in sorted({*parts.lines, *waiting}):
+            entry = waiting.get(name)
+            state = "not configured" if name not in parts.lines else "waiting" if entry else "ok"
+            since = f"oldest {moment(entry.oldest)}, held {entry.held}" if entry else ""
+            detail = f"{entry.waiting} messages, {since}" if entry else "nothing on its way"
+            rows.append({"what": "session store", "name": name, "state": state, "detail": detail})
+        for tenant_id, name in [(tenant.id, tenant.name) for tenant in await tenants(database)]:
+            lacking = await operations.unresolved_stores(parts.deployment, tenant_id, name)
+            rows += [
+                {
+                    "what": "subjects",
+                    "name": f"{name}/{store}",
+                    "state": "unresolved",
+                    "detail": f"{count} active users lack the key",
+                }
+                for store, count in lacking.items()
+            ]
+        for token in await tokens(database):
+            days = days_left(token, now)
+            if days is not None and days < 30:
+                rows.append(
+                    {"what": "token", "name": token.id, "state": "expires", "detail": f"in {max(days, 0)} days"}
+                )
+        return rows
+
+    show(with_deployment(work), as_json, ("what", "name", "state", "detail"))

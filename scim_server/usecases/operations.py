@@ -1,0 +1,110 @@
+"""What people do rather than identity providers: find a person, cut them off, end their sessions, look at stores."""
+
+import orjson
+
+from scim_server.events.derive import revocation
+from scim_server.events.model import SessionsRevoked, Snapshot
+from scim_server.protocol import filter as filters
+from scim_server.protocol import patch as patching
+from scim_server.protocol.attributes import INTEROP, ResourceType
+from scim_server.sessions.port import Finding
+from scim_server.storage import resources
+from scim_server.storage.change import Audit, Change
+from scim_server.storage.resources import Sort, Stored
+from scim_server.usecases import provisioning
+from scim_server.usecases.access import Caller
+from scim_server.usecases.change import Receipt, Said, commit_and_deliver, compose
+from scim_server.usecases.deployment import Deployment, Subscriber
+
+SAMPLE = 1_000
+
+
+async def find_user(deployment: Deployment, caller: Caller, name: str) -> Stored | None:
+    """A user by id, else userName, else externalId; None when there is none or the externalId is not unique."""
+    rt = _user_type(deployment)
+    if provisioning.is_id(name):
+        found = await resources.load(deployment.database, caller.tenant_id, rt.name, name.lower(), groups=False)
+        if found is not None:
+            return found
+    for attribute in ("userName", "externalId"):
+        query = filters.parse(f"{attribute} eq {orjson.dumps(name).decode()}", rt, INTEROP)
+        page = await resources.search(
+            deployment.database, caller.tenant_id, rt, query, sort=Sort(), offset=0, limit=2, groups=False
+        )
+        if len(page.resources) == 1:
+            return page.resources[0]
+    return None
+
+
+async def set_active(deployment: Deployment, caller: Caller, user: Stored, active: bool) -> provisioning.Written:
+    """Deactivate or reactivate through the one write path."""
+    rt = _user_type(deployment)
+    body = {"Operations": [{"op": "replace", "path": "active", "value": active}]}
+    operations = patching.parse(body, rt, INTEROP)
+    return await provisioning.patch(deployment, caller, rt, user.id, operations, None)
+
+
+async def revoke(deployment: Deployment, caller: Caller, user: Stored) -> Receipt:
+    """End every session so far and keep the account as it is; the receipt says what came of it."""
+    person = Snapshot(user.id, orjson.loads(user.doc), user.active)
+    event = SessionsRevoked(person)
+    standings = {
+        subscriber.name: revocation(subscriber.template, caller.tenant, person, event.type)
+        for subscriber in deployment.subscribers_of(caller.tenant)
+    }
+    said: Said = compose(deployment, caller.tenant, [event], standings, ends=True)
+    change = Change(
+        id=deployment.new_id(),
+        at=deployment.now(),
+        tenant_id=caller.tenant_id,
+        type="User",
+        resource_id=user.id,
+        write="none",
+        audit=Audit(caller.actor, "user.revoke", caller.request_id),
+        messages=said.messages,
+    )
+    _, receipt = await commit_and_deliver(deployment, caller.tenant, change, said)
+    assert receipt is not None
+    return receipt
+
+
+def subjects_of(deployment: Deployment, caller: Caller, user: Stored) -> list[tuple[Subscriber, str | None]]:
+    """The key under which each store files this person; None when the person lacks what the template needs."""
+    values = {**orjson.loads(user.doc), "id": user.id, "tenant": caller.tenant}
+    return [(s, s.template.render(values)) for s in deployment.subscribers_of(caller.tenant)]
+
+
+async def check_subjects(deployment: Deployment, tenant_id: str, tenant: str, subscriber: Subscriber) -> list[Finding]:
+    """Whether the tenant's active users have what a store's subject template needs, by the newest thousand of them."""
+    lacking, looked_at = await _lacking(deployment, tenant_id, tenant, subscriber)
+    text = subscriber.template.text
+    if not looked_at:
+        return [Finding(True, f"subject {text}: no users yet")]
+    if not lacking:
+        return [Finding(True, f"subject {text}: all of {looked_at} active users have it")]
+    hint = "map the attribute in the identity provider, or change the store's subject; kills of these find nothing"
+    return [Finding(False, f"subject {text}: {lacking} of {looked_at} active users have no value for it", hint)]
+
+
+async def unresolved_stores(deployment: Deployment, tenant_id: str, tenant: str) -> dict[str, int]:
+    """Stores whose subject template some active users cannot fill in, with how many of the newest thousand."""
+    found: dict[str, int] = {}
+    for subscriber in deployment.subscribers_of(tenant):
+        lacking, _ = await _lacking(deployment, tenant_id, tenant, subscriber)
+        if lacking:
+            found[subscriber.name] = lacking
+    return found
+
+
+async def _lacking(deployment: Deployment, tenant_id: str, tenant: str, subscriber: Subscriber) -> tuple[int, int]:
+    rt = _user_type(deployment)
+    query = filters.parse("active eq true", rt, INTEROP)
+    page = await resources.search(
+        deployment.database, tenant_id, rt, query, sort=Sort("id", True), offset=0, limit=SAMPLE, groups=False
+    )
+    people = [{**orjson.loads(user.doc), "id": user.id, "tenant": tenant} for user in page.resources]
+    return sum(subscriber.template.render(person) is None for person in people), len(people)
+
+
+def _user_type(deployment: Deployment) -> ResourceType:
+    return next(rt for rt in deployment.resource_types if rt.name == "User")
