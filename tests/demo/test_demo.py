@@ -163,7 +163,7 @@ def found(pattern: str, text: str) -> str:
 
 def paste(command: str) -> httpx.Response:
     """What the shell and curl would do with it, on a machine that need not have curl."""
-    curl, include, dash_x, method, url, *options = shlex.split(command)
+    curl, include, dash_x, method, url, *options = shlex.split(command.replace("\\\n", ""))
     assert (curl, include, dash_x) == ("curl", "-i", "-X")
     assert options[::2] == ["-H", "-H", "-d"]
     *headers, body = options[1::2]
