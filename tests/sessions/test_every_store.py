@@ -199,6 +199,23 @@ async def test_a_delivery_broken_off_anywhere_leaves_the_next_unharmed(bench: Be
     assert await bench.gate("ann") == "10:1:10"
 
 
+async def test_no_login_survives_a_deactivation_that_it_races(bench: Bench) -> None:
+    """The guard's protocol: the session is written first, then the gate is read again."""
+
+    async def log_in(subject: str) -> bool:
+        for _ in range(int(subject[-1])):
+            await asyncio.sleep(0)
+        await bench.log_in(subject, f"of-{subject}")
+        gate = await bench.gate(subject)
+        return gate is None or gate.split(":")[1] == "0"
+
+    subjects = [f"user-{n}" for n in range(40)]
+    together = (call for one in subjects for call in (log_in(one), bench.store.deliver(delivery(one, 10))))
+    results = await asyncio.gather(*together)
+    for subject, accepted in zip(subjects, results[::2], strict=True):
+        assert not (accepted and await bench.alive(subject)), subject
+
+
 async def test_the_check_passes_and_leaves_nothing_behind(bench: Bench) -> None:
     await bench.log_in("ann", "s1")
     findings = await bench.store.check(TENANT)
