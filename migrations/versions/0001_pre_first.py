@@ -67,7 +67,7 @@ def upgrade() -> None:
     op.create_index(
         "outbox_due",
         "outbox",
-        ["due", "id"],
+        ["store", "due", "id"],
         unique=False,
         postgresql_where=sa.text("settled IS NULL"),
         sqlite_where=sa.text("settled IS NULL"),
@@ -102,6 +102,7 @@ def upgrade() -> None:
         sa.Column("display_name_key", Key, nullable=True),
         sa.Column("family_name_key", Key, nullable=True),
         sa.Column("doc", Json, nullable=False),
+        sa.Column("search", Json, nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "type", "id"),
     )
     op.create_index("resource_display_name", "resource", ["tenant_id", "type", "display_name_key", "id"], unique=False)

@@ -105,6 +105,7 @@ def parameters(change: Change, dialect: Dialect) -> Mapping[str, Any]:
         "resource_id": change.resource_id,
         "expected_version": change.expected_version,
         "doc": row and row.doc,
+        "search": row and row.search,
         "active": row and row.active,
         "unique_key": row and row.unique_key,
         "external_id": row and row.external_id,
@@ -195,6 +196,7 @@ def _row_values(d: Dialect) -> dict[str, Any]:
     keys = ("unique_key", "external_id", "display_name_key", "family_name_key")
     return {
         "doc": d.json("doc"),
+        "search": d.json("search"),
         "active": _p("active", Boolean),
         **{key: _p(key, Key) for key in keys},
     }

@@ -9,12 +9,17 @@ from typing import Any, Protocol
 import orjson
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     ColumnElement,
     FromClause,
+    Numeric,
+    Select,
     Table,
     Text,
     bindparam,
+    case,
     cast,
+    collate,
     column,
     func,
     literal_column,
@@ -70,8 +75,40 @@ class Dialect(Protocol):
         """A document column as JSON text."""
         ...
 
-    def json_member(self, document: ColumnElement[Any], name: str) -> ColumnElement[str]:
-        """A top-level member of a document as text, NULL when missing."""
+    def json_string(self, document: ColumnElement[Any], *path: str) -> ColumnElement[str]:
+        """What a document holds under these names, as text in the order of code points; NULL when missing."""
+        ...
+
+    def json_number(self, document: ColumnElement[Any], *path: str) -> ColumnElement[Any]:
+        """The number that a document holds under these names; NULL for anything else."""
+        ...
+
+    def json_elements(self, document: ColumnElement[Any], *path: str) -> FromClause:
+        """The elements of a list in a document as a table with the column `value`; no rows when missing."""
+        ...
+
+    def number(self, parameter: str) -> ColumnElement[Any]:
+        """A bound JSON number, comparable with `json_number`."""
+        ...
+
+    def text(self, value: ColumnElement[Any]) -> ColumnElement[str]:
+        """Any column as text in the order of code points."""
+        ...
+
+    def contains(self, text: ColumnElement[str], part: ColumnElement[str]) -> ColumnElement[bool]:
+        """`part` occurs in `text`; no character of it is a wildcard."""
+        ...
+
+    def starts_with(self, text: ColumnElement[str], part: ColumnElement[str]) -> ColumnElement[bool]:
+        """`text` begins with `part`."""
+        ...
+
+    def ends_with(self, text: ColumnElement[str], part: ColumnElement[str]) -> ColumnElement[bool]:
+        """`text` ends with `part`."""
+        ...
+
+    def among(self, value: ColumnElement[Any], rows: Select[Any]) -> ColumnElement[bool]:
+        """`value` is in the only column of `rows`, which are few: an index on `value` can serve it, even below OR."""
         ...
 
     def json_pairs(self, left: ColumnElement[Any], right: ColumnElement[Any]) -> ColumnElement[str]:
@@ -115,8 +152,38 @@ class Postgres:
     def json_text(self, document: ColumnElement[Any]) -> ColumnElement[str]:
         return cast(document, Text)
 
-    def json_member(self, document: ColumnElement[Any], name: str) -> ColumnElement[str]:
-        return document.op("->>")(literal_column(f"'{name}'", Text))
+    def json_string(self, document: ColumnElement[Any], *path: str) -> ColumnElement[str]:
+        if path:
+            found = _arrows(document, path[:-1]).op("->>", return_type=Text())(_literal(path[-1]))
+        else:
+            found = document.op("#>>", return_type=Text())(literal_column("'{}'"))
+        return collate(found, "C")
+
+    def json_number(self, document: ColumnElement[Any], *path: str) -> ColumnElement[Any]:
+        found = _arrows(document, path)
+        return case((func.jsonb_typeof(found) == literal_column("'number'"), cast(found, Numeric)))
+
+    def json_elements(self, document: ColumnElement[Any], *path: str) -> FromClause:
+        source = func.jsonb_array_elements(_arrows(document, path))
+        return source.table_valued(column("value", postgresql.JSONB)).render_derived()
+
+    def number(self, parameter: str) -> ColumnElement[Any]:
+        return bindparam(parameter, type_=Numeric())
+
+    def text(self, value: ColumnElement[Any]) -> ColumnElement[str]:
+        return collate(cast(value, Text), "C")
+
+    def contains(self, text: ColumnElement[str], part: ColumnElement[str]) -> ColumnElement[bool]:
+        return func.strpos(text, part) > literal_column("0")
+
+    def starts_with(self, text: ColumnElement[str], part: ColumnElement[str]) -> ColumnElement[bool]:
+        return func.starts_with(text, part, type_=Boolean)
+
+    def ends_with(self, text: ColumnElement[str], part: ColumnElement[str]) -> ColumnElement[bool]:
+        return func.right(text, func.length(part)) == part
+
+    def among(self, value: ColumnElement[Any], rows: Select[Any]) -> ColumnElement[bool]:
+        return value == func.any(func.array(rows.scalar_subquery()))
 
     def json_pairs(self, left: ColumnElement[Any], right: ColumnElement[Any]) -> ColumnElement[str]:
         return cast(func.json_agg(func.json_build_array(left, right)), Text)
@@ -161,11 +228,54 @@ class SQLite:
     def json_text(self, document: ColumnElement[Any]) -> ColumnElement[str]:
         return document
 
-    def json_member(self, document: ColumnElement[Any], name: str) -> ColumnElement[str]:
-        return func.json_extract(document, literal_column(f"'$.{name}'"), type_=Text)
+    def json_string(self, document: ColumnElement[Any], *path: str) -> ColumnElement[str]:
+        # json_each has made values of what is no object.
+        return func.json_extract(document, _dotted(path), type_=Text) if path else document
+
+    def json_number(self, document: ColumnElement[Any], *path: str) -> ColumnElement[Any]:
+        found = self.json_string(document, *path)
+        return case((func.typeof(found) != literal_column("'text'"), found))
+
+    def json_elements(self, document: ColumnElement[Any], *path: str) -> FromClause:
+        return func.json_each(document, _dotted(path)).table_valued("value")
+
+    def number(self, parameter: str) -> ColumnElement[Any]:
+        # Read by the same routine as the document: SQLite's own is off by a digit now and then.
+        return func.json_extract(bindparam(parameter, type_=Text()), literal_column("'$'"))
+
+    def text(self, value: ColumnElement[Any]) -> ColumnElement[str]:
+        return cast(value, Text)
+
+    def contains(self, text: ColumnElement[str], part: ColumnElement[str]) -> ColumnElement[bool]:
+        return func.instr(text, part) > literal_column("0")
+
+    def starts_with(self, text: ColumnElement[str], part: ColumnElement[str]) -> ColumnElement[bool]:
+        return func.substr(text, literal_column("1"), func.length(part)) == part
+
+    def ends_with(self, text: ColumnElement[str], part: ColumnElement[str]) -> ColumnElement[bool]:
+        start = func.length(text) - func.length(part) + literal_column("1")
+        return func.substr(text, start, type_=Text) == part
+
+    def among(self, value: ColumnElement[Any], rows: Select[Any]) -> ColumnElement[bool]:
+        return value.in_(rows)
 
     def json_pairs(self, left: ColumnElement[Any], right: ColumnElement[Any]) -> ColumnElement[str]:
         return func.json_group_array(func.json_array(left, right), type_=Text)
+
+
+def _arrows(document: ColumnElement[Any], path: tuple[str, ...]) -> ColumnElement[Any]:
+    for name in path:
+        document = document.op("->")(_literal(name))
+    return document
+
+
+def _dotted(path: tuple[str, ...]) -> ColumnElement[str]:
+    return _literal("$" + "".join(f'."{name}"' for name in path))
+
+
+def _literal(text: str) -> ColumnElement[str]:
+    """A name from a schema (never from a request) as a constant, because only constants can be planned for."""
+    return literal_column("'" + text.replace("'", "''") + "'", Text)
 
 
 POSTGRES = Postgres()

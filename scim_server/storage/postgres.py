@@ -40,7 +40,7 @@ Connection = Any  # asyncpg's pool hands out proxies that its stubs do not descr
 _log = logging.getLogger(__name__)
 
 
-class _Connection(asyncpg.Connection[asyncpg.Record]):
+class _Connection(asyncpg.Connection):
     """A connection whose release costs no round trip: nothing here changes session state."""
 
     def get_reset_query(self) -> str:

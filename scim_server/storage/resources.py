@@ -154,7 +154,7 @@ def _columns(d: Dialect, groups: bool) -> list[ColumnElement[Any]]:
 def _groups(d: Dialect) -> Any:
     group = resource.alias("in_group")
     pairs = (
-        select(member.c.group_id.label("id"), d.json_member(group.c.doc, "displayName").label("display"))
+        select(member.c.group_id.label("id"), d.json_string(group.c.doc, "displayName").label("display"))
         .select_from(member)
         .join(
             group,

@@ -69,6 +69,8 @@ resource = Table(
     Column("family_name_key", Key),
     # The JSON document without id, meta, members and groups: spliced into answers undecoded.
     Column("doc", Json, nullable=False),
+    # The same as filters see it, folded and typed (keys.search_of), without what has an exact column.
+    Column("search", Json, nullable=False),
     PrimaryKeyConstraint("tenant_id", "type", "id"),
     Index("resource_unique_key", "tenant_id", "type", "unique_key", unique=True),
     Index("resource_external_id", "tenant_id", "type", "external_id"),
