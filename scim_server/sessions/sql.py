@@ -161,12 +161,15 @@ class SqlStore:
                 what = f"{self.name}: no index helps {statement.text[:60]!r}, every kill reads all of {table}"
                 findings.append(Finding(False, what, "CREATE INDEX on the column compared with :subject"))
         started = perf_counter()
-        await self._apply(tenant, canary, gate, ending=True)
-        took_ms = (perf_counter() - started) * 1000
+        try:
+            await self._apply(tenant, canary, gate, ending=True)
+            took_ms = (perf_counter() - started) * 1000
+        finally:
+            left = await self._forget(database, values)
         findings.append(Finding(True, f"{self.name}: gate and statements ran in {took_ms:.1f} ms"))
         if rights := await database.rights([*statements, *([_HEARTBEAT] if self._default_gate else [])]):
             findings.append(Finding(True, f"{self.name}: rights needed", rights))
-        return findings + await self._forget(database, values)
+        return findings + left
 
     async def _forget(self, database: SqlDatabase, values: dict[str, Any]) -> list[Finding]:
         if not self._default_gate:

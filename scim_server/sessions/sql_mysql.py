@@ -1,6 +1,7 @@
 """MySQL and MariaDB for the `sql` store, over aiomysql (an optional package)."""
 
 import re
+import warnings
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -9,12 +10,25 @@ from urllib.parse import unquote, urlsplit
 import aiomysql  # type: ignore[import-untyped,import-not-found,unused-ignore]
 import pymysql  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
-from scim_server.sessions.sql_database import GATE_INSERT, POOL_SIZE, Dialect, Rejected, Unanswered, Values
+from scim_server.sessions.sql_database import (
+    GATE_INSERT,
+    POOL_SIZE,
+    Dialect,
+    Rejected,
+    Unanswered,
+    Unconvertible,
+    Values,
+)
 from scim_server.sessions.sql_statement import Statement, bound
+
+warnings.simplefilter("ignore", pymysql.err.Warning)  # they quote values on stderr; what matters is in _MISREAD
 
 _FORWARD: Final = "VALUES(epoch) > epoch OR (VALUES(epoch) = epoch AND VALUES(denied) = 0 AND denied = 1)"
 _REFUSED: Final = frozenset({1044, 1049, 1054, 1064, 1103, 1142, 1143, 1146, 1264, 1292, 1366, 1406})
 """Unknown database, column or table, syntax, missing rights, values that do not fit: no repetition heals these."""
+
+_MISREAD: Final = frozenset({1292, 1366})
+"""Warnings that a text was read as a number: '42abc' equals 42 in an integer column, which is somebody else."""
 
 _ACCESS_DENIED: Final = 1045
 
@@ -47,10 +61,7 @@ class MysqlDatabase:
         async with self._cursor() as cursor:
             await cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
             await cursor.execute("START TRANSACTION")
-            changed = [
-                max(await cursor.execute(statement.formatted(), bound(statement, values)), 0)
-                for statement in statements
-            ]
+            changed = [await _changed(cursor, statement, values) for statement in statements]
             await cursor.execute("COMMIT")
             return changed
 
@@ -117,6 +128,16 @@ class MysqlDatabase:
                 **self._options,
             )
         return self._pool
+
+
+async def _changed(cursor: Any, statement: Statement, values: Values) -> int:
+    changed: int = await cursor.execute(statement.formatted(), bound(statement, values))
+    await cursor.execute("SHOW WARNINGS")
+    if any(code in _MISREAD for _, code, _ in await cursor.fetchall()):
+        raise Unconvertible(
+            "a value is not of its column's type, and MySQL would guess: correct the store's subject template"
+        )
+    return max(changed, 0)
 
 
 def _told(problem: pymysql.err.MySQLError) -> Unanswered | Rejected:

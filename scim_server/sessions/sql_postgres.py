@@ -1,5 +1,6 @@
 """Postgres for the `sql` store, over asyncpg: a small pool, arguments converted to the columns' types."""
 
+import asyncio
 import datetime
 import re
 import uuid
@@ -61,6 +62,7 @@ class PostgresDatabase:
         self._timeout_s = timeout_ms / 1000
         self._pool: asyncpg.Pool | None = None
         self._types: dict[str, list[str]] = {}
+        self._left_behind: set[asyncio.Task[None]] = set()
 
     async def execute(self, statements: Sequence[Statement], values: Values) -> list[int]:
         """A single statement needs no explicit transaction, and saves two round trips."""
@@ -111,6 +113,9 @@ class PostgresDatabase:
 
     async def aclose(self) -> None:
         """At once: nothing runs that is still wanted."""
+        for task in self._left_behind:
+            task.cancel()
+        await asyncio.gather(*self._left_behind, return_exceptions=True)
         if self._pool is not None:
             self._pool.terminate()
             self._pool = None
@@ -133,7 +138,7 @@ class PostgresDatabase:
     async def _connected(self) -> AsyncIterator[Any]:
         try:
             pool = await self._open()
-            connection = await pool.acquire()
+            connection = await self._acquired(pool)
             try:
                 yield connection
             except BaseException as problem:
@@ -152,6 +157,17 @@ class PostgresDatabase:
         except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError):
             raise Unanswered("Postgres cannot be reached, or the connection broke") from None
 
+    async def _acquired(self, pool: asyncpg.Pool) -> Any:
+        """Who is cancelled while it connects leaves the connection to the next: it may take longer than a budget."""
+        acquiring = asyncio.ensure_future(pool.acquire(timeout=self._timeout_s))
+        try:
+            return await asyncio.shield(acquiring)
+        except asyncio.CancelledError:
+            giving_back = asyncio.create_task(_give_back(pool, acquiring))
+            self._left_behind.add(giving_back)
+            giving_back.add_done_callback(self._left_behind.discard)
+            raise
+
     async def _open(self) -> asyncpg.Pool:
         if self._pool is None:
             self._pool = asyncpg.create_pool(
@@ -164,6 +180,13 @@ class PostgresDatabase:
                 server_settings={"application_name": "scim-server"},
             )
         return await self._pool
+
+
+async def _give_back(pool: asyncpg.Pool, acquiring: asyncio.Future[Any]) -> None:
+    try:
+        await pool.release(await acquiring)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return  # nothing was acquired; the next delivery will say why
 
 
 async def _as_it_is(connection: Any) -> None:

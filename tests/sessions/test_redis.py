@@ -149,7 +149,7 @@ async def test_spring_session(member: bytes, redis_url: str, redis: Any, opened:
 async def test_presets_know_the_record(
     preset: str, key: str, mine: bytes, others: bytes, redis_url: str, redis: Any, opened: list[SessionStore]
 ) -> None:
-    opened.append(make_store(kind="redis", url=redis_url, preset=preset, timeout_ms=2000))
+    opened.append(make_store(kind="redis", url=redis_url, preset=preset))
     await redis.mset({key: mine, f"{key}2": others, "elsewhere": mine})
     assert await opened[0].deliver(delivery("42", 10)) == Done(sessions=1)
     assert sorted(await redis.keys()) == sorted([f"{key}2".encode(), b"elsewhere"])
@@ -177,7 +177,7 @@ async def test_a_session_id_never_swallows_part_of_a_subject(
 
 
 async def test_all_who_wait_share_one_walk(redis_url: str, redis: Any, opened: list[SessionStore]) -> None:
-    store = make_store(kind="redis", url=redis_url, session_key="s:{subject}:{sid}", timeout_ms=2000)
+    store = make_store(kind="redis", url=redis_url, session_key="s:{subject}:{sid}")
     opened.append(store)
     await redis.mset({f"s:u{n % 100}:{n}": "" for n in range(5_000)})
     before = await _scans(redis)
@@ -189,7 +189,7 @@ async def test_all_who_wait_share_one_walk(redis_url: str, redis: Any, opened: l
 async def test_a_walk_outlives_its_delivery_and_answers_the_repetition(
     redis_url: str, redis: Any, opened: list[SessionStore]
 ) -> None:
-    store = make_store(kind="redis", url=redis_url, session_key="s:{subject}:{sid}", timeout_ms=2000)
+    store = make_store(kind="redis", url=redis_url, session_key="s:{subject}:{sid}")
     opened.append(store)
     await redis.mset({f"s:u{n % 100}:{n}": "" for n in range(5_000)})
     before = await _scans(redis)
@@ -205,7 +205,7 @@ async def test_a_walk_outlives_its_delivery_and_answers_the_repetition(
 async def test_a_walk_is_the_first_thing_a_cluster_client_does(
     redis_cluster_url: str, opened: list[SessionStore]
 ) -> None:
-    more = {"cluster": True, "connect_timeout_ms": 2000, "timeout_ms": 2000, "value_contains": '"user":{json}'}
+    more = {"cluster": True, "value_contains": '"user":{json}'}
     opened.append(make_store(kind="redis", url=redis_cluster_url, session_key="sess:{sid}", **more))
     async with Redis.from_url(redis_cluster_url) as client:
         await client.set("sess:1", '{"user":"ann"}')
@@ -252,7 +252,7 @@ async def test_a_hung_server_is_left_at_the_callers_word_and_serves_the_next(
 async def test_a_hung_server_is_given_up_after_the_stores_own_time(
     own_redis: RedisServer, opened: list[SessionStore]
 ) -> None:
-    opened.append(_store(own_redis.url))
+    opened.append(_store(own_redis.url, timeout_ms=100))
     await opened[0].deliver(delivery("warm", 10))
     own_redis.pause()
     try:
@@ -292,7 +292,7 @@ async def test_no_password_in_what_the_operator_reads(redis_url: str, redis: Any
 async def test_a_redis_under_sentinels(
     redis_server: RedisServer, redis_url: str, sentinel: str, opened: list[SessionStore]
 ) -> None:
-    more = {"sentinels": [sentinel], "service": "crm", "connect_timeout_ms": 2000, "timeout_ms": 2000}
+    more = {"sentinels": [sentinel], "service": "crm"}
     opened.append(_store("redis://by-sentinel/0", **more))
     assert await opened[0].deliver(delivery("ann", 10)) == Done()
     async with Redis.from_url(redis_url) as client:
@@ -348,7 +348,7 @@ async def test_the_rights_that_the_check_prints_are_enough(
         "value": {"session_key": "sess:{sid}", "value_contains": '"user":{json}'},
         "hash": {"preset": "frappe"},
     }[finding_by]
-    more = {**entry, "gate_key": "scim:gate:{subject}", "kind": "redis", "timeout_ms": 2000}
+    more = {**entry, "gate_key": "scim:gate:{subject}", "kind": "redis"}
     opened.append(make_store(url=redis_url, **more))
     line = next(f.hint for f in await opened[0].check(TENANT) if "rights" in f.what)
     await redis.execute_command(*line.replace(">PASSWORD", ">word").split())
