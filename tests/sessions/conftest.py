@@ -43,7 +43,7 @@ def _form(client: Redis) -> None:
     while monotonic() < deadline:
         try:
             if slots:
-                client.execute_command("CLUSTER ADDSLOTS", *slots)
+                client.execute_command("CLUSTER ADDSLOTS", *slots)  # type: ignore[no-untyped-call]
                 slots = ()
             if client.set("ready", "1"):
                 return

@@ -343,12 +343,12 @@ async def test_the_check_says_why_it_cannot_reach_the_server(opened: list[Sessio
 async def test_the_rights_that_the_check_prints_are_enough(
     finding_by: str, redis_url: str, redis: Any, opened: list[SessionStore]
 ) -> None:
-    entry: dict[str, Any] = {
+    entries: dict[str, dict[str, Any]] = {
         "index": {"session_key": ["sess:{sid}", "tok:{sid}"], "index_key": "idx:{subject}"},
         "value": {"session_key": "sess:{sid}", "value_contains": '"user":{json}'},
         "hash": {"preset": "frappe"},
-    }[finding_by]
-    more = {**entry, "gate_key": "scim:gate:{subject}", "kind": "redis"}
+    }
+    more = {**entries[finding_by], "gate_key": "scim:gate:{subject}", "kind": "redis"}
     opened.append(make_store(url=redis_url, **more))
     line = next(f.hint for f in await opened[0].check(TENANT) if "rights" in f.what)
     await redis.execute_command(*line.replace(">PASSWORD", ">word").split())

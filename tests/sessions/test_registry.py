@@ -10,9 +10,20 @@ from scim_server.sessions import presets
 from scim_server.sessions.config import RedisSettings, SqlSettings, WebhookSettings
 from scim_server.sessions.registry import StoreConfigError, open_store, read_stores
 
-REDIS = {"name": "r", "kind": "redis", "url": "redis://h/0", "session_key": "s:{sid}", "index_key": "i:{subject}"}
-SQL = {"name": "s", "kind": "sql", "url": "sqlite:///x.db", "statements": ["DELETE FROM s WHERE u = :subject"]}
-HOOK = {"name": "w", "kind": "webhook", "url": "https://h/", "secret": "whsec_" + "A" * 32}
+REDIS: dict[str, Any] = {
+    "name": "r",
+    "kind": "redis",
+    "url": "redis://h/0",
+    "session_key": "s:{sid}",
+    "index_key": "i:{subject}",
+}
+SQL: dict[str, Any] = {
+    "name": "s",
+    "kind": "sql",
+    "url": "sqlite:///x.db",
+    "statements": ["DELETE FROM s WHERE u = :subject"],
+}
+HOOK: dict[str, Any] = {"name": "w", "kind": "webhook", "url": "https://h/", "secret": "whsec_" + "A" * 32}
 
 
 def test_the_kinds_and_their_defaults() -> None:
