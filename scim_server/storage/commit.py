@@ -215,6 +215,8 @@ def _written(shape: Shape, d: Dialect) -> Any:
     if shape.guarded:
         here = and_(here, table.version == _p("expected_version", Integer))
     if shape.write == "delete":
+        if d.chains:
+            here = and_(here, _groups_locked())
         return delete(resource).where(here).returning(table.version, table.modified)
     # lastModified of a resource never goes back, whatever the clocks of the servers say.
     forward = {
@@ -225,26 +227,38 @@ def _written(shape: Shape, d: Dialect) -> Any:
     return update(resource).where(here).values(values).returning(table.version, table.modified)
 
 
+def _as_member() -> ColumnElement[bool]:
+    return and_(member.c.tenant_id == _p("tenant_id", Id), member.c.member_id == _p("resource_id", Id))
+
+
+def _its_groups() -> ColumnElement[bool]:
+    return and_(
+        resource.c.tenant_id == _p("tenant_id", Id),
+        resource.c.type == literal_column("'Group'"),
+        resource.c.id.in_(select(member.c.group_id).where(_as_member())),
+        resource.c.id != _p("resource_id", Id),
+    )
+
+
+def _groups_locked() -> ColumnElement[bool]:
+    """True, once the groups are locked: an edit of members locks its group first and then, by the foreign key, each
+    member, so a deletion that began with the member would meet it head-on."""
+    groups = select(resource.c.id).where(_its_groups()).order_by(resource.c.id).with_for_update().cte("its_groups")
+    return select(func.count()).select_from(groups).scalar_subquery() >= literal_column("0")
+
+
 def _before(shape: Shape, d: Dialect, guard: ColumnElement[bool]) -> list[Any]:
     if shape.write != "delete":
         return []
-    mine = and_(member.c.tenant_id == _p("tenant_id", Id), member.c.member_id == _p("resource_id", Id))
-    groups = select(member.c.group_id).where(mine)
     own = and_(member.c.tenant_id == _p("tenant_id", Id), member.c.group_id == _p("resource_id", Id))
     return [
         update(resource)
-        .where(
-            resource.c.tenant_id == _p("tenant_id", Id),
-            resource.c.type == literal_column("'Group'"),
-            resource.c.id.in_(groups),
-            resource.c.id != _p("resource_id", Id),
-            guard,
-        )
+        .where(_its_groups(), guard)
         .values(
             version=resource.c.version + literal_column("1"),
             modified=d.greatest(resource.c.modified, _p("at", BigInteger)),
         ),
-        delete(member).where(or_(mine, own), guard),
+        delete(member).where(or_(_as_member(), own), guard),
         delete(resource_value).where(_this(resource_value, resource_value.c.resource_id), guard),
     ]
 

@@ -58,8 +58,9 @@ from scim_server.storage.keys import (
 )
 from scim_server.storage.tables import Id, Key, member, resource, resource_value
 
-# How a value is bound: a `time` and a `state` in columns of their own, a `number` for all that JSON has no text for.
-Kind = Literal["text", "id", "time", "state", "number"]
+# How a value is bound. Of columns: a `key` may be cut (keys.index_key), a `time` is unix ms, a `state` a boolean. In
+# search documents all that is no text is a `number`.
+Kind = Literal["text", "key", "id", "time", "state", "number"]
 _NOBODY = str(uuid.UUID(int=0))  # bound for what is no id; nothing has it
 _AFTER_ALL = "\U0010ffff" * (KEY_BYTES // 4 + 1)  # after a beginning: greater than every key that starts so
 _ANY_ROW: ColumnElement[Any] = literal_column("1")
@@ -168,6 +169,8 @@ def _comparison(held: _Operand, test: Comparison, d: Dialect) -> ColumnElement[b
     wanted: ColumnElement[Any]
     if held.kind == "id" and test.operator not in ("eq", "ne"):
         value, wanted = d.text(value), bindparam(name, type_=Text())
+    elif held.kind == "key" and test.operator in ("eq", "ne"):
+        wanted = bindparam(f"{name}_key", type_=Key)
     elif held.kind == "number":
         wanted = d.number(name)
     else:
@@ -175,7 +178,7 @@ def _comparison(held: _Operand, test: Comparison, d: Dialect) -> ColumnElement[b
     return _OPERATORS[test.operator](d, value, wanted)
 
 
-_TYPES: dict[Kind, Any] = {"text": Text(), "id": Id, "time": BigInteger(), "state": Boolean()}
+_TYPES: dict[Kind, Any] = {"text": Text(), "key": Text(), "id": Id, "time": BigInteger(), "state": Boolean()}
 _OPERATORS: dict[Operator, Callable[[Dialect, Any, Any], ColumnElement[bool]]] = {
     "eq": lambda d, held, wanted: held == wanted,
     "ne": lambda d, held, wanted: held != wanted,
@@ -234,7 +237,7 @@ class _Resource:
     def hints(self, test: Comparison) -> Iterator[ColumnElement[bool]]:
         ref, name = test.ref, f"f{test.slot}"
         column = key_columns(self.resource_type).get(ref)
-        if column and test.operator == "eq":
+        if column in ("display_name_key", "family_name_key") and test.operator == "eq":
             yield resource.c[column] == bindparam(f"{name}_key", type_=Key)
         if column and test.operator == "sw":
             yield resource.c[column] >= bindparam(f"{name}_from", type_=Key)
@@ -380,9 +383,9 @@ def _column(ref: AttributeRef, resource_type: ResourceType, d: Dialect) -> _Oper
         return None
     table = resource.c
     if ref.attribute is unique_attribute(resource_type):
-        return _Operand(table.unique_key, "text", table.unique_key != literal_column("''"))
+        return _Operand(table.unique_key, "key", table.unique_key != literal_column("''"))
     if notation(ref) == "externalId":
-        return _Operand(table.external_id, "text", table.external_id != literal_column("''"))
+        return _Operand(table.external_id, "key", table.external_id != literal_column("''"))
     always: dict[str, ColumnElement[Any]] = {
         "id": table.id,
         "active": table.active,

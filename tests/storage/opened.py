@@ -25,7 +25,12 @@ class Tenant:
 
     def __init__(self) -> None:
         self.id = new_id()
+        self._ids = itertools.count(1)
         self._seconds = itertools.count(1)
+
+    def new_id(self) -> str:
+        """Greater than those before, which ids of one millisecond need not be."""
+        return f"{self.id[:24]}{next(self._ids):012x}"
 
     def change(self, write: Write, kind: str, resource_id: str, **fields: Any) -> Change:
         """A change with an id, a time and an audit row; `fields` are the rest, or replace these."""
@@ -40,12 +45,12 @@ class Tenant:
     def user(self, name: str | None = None, **fields: Any) -> Change:
         """The insertion of a new user."""
         row = ResourceRow(doc='{"userName":"u"}', search="{}", unique_key=name)
-        return self.change("insert", "User", new_id(), **({"row": row} | fields))
+        return self.change("insert", "User", self.new_id(), **({"row": row} | fields))
 
     def group(self, name: str | None = None, **fields: Any) -> Change:
         """The insertion of a new group."""
         row = ResourceRow(doc='{"displayName":"G"}', search='{"displayName":"g"}', unique_key=name)
-        return self.change("insert", "Group", new_id(), **({"row": row} | fields))
+        return self.change("insert", "Group", self.new_id(), **({"row": row} | fields))
 
 
 async def rows(database: Database, build: Any, **given: Any) -> list[Row]:
