@@ -38,6 +38,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "type", "shard"),
     )
     op.create_table(
+        "deactivation",
+        sa.Column("tenant_id", Id, nullable=False),
+        sa.Column("resource_id", Id, nullable=False),
+        sa.Column("change_id", Id, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("how", Key, nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("remains", Json, nullable=True),
+        sa.Column("undone", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant_id", "resource_id", "change_id"),
+    )
+    op.create_index("deactivation_at", "deactivation", ["tenant_id", "at"], unique=False)
+    op.create_table(
         "outbox",
         sa.Column("id", Id, nullable=False),
         sa.Column("change_id", Id, nullable=False),
@@ -52,6 +65,7 @@ def upgrade() -> None:
         sa.Column("not_before", sa.BigInteger(), nullable=True),
         sa.Column("data", Json, nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("due", sa.BigInteger(), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("held", sa.Boolean(), server_default=sa.text("false"), nullable=False),
@@ -72,6 +86,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("settled IS NULL"),
         sqlite_where=sa.text("settled IS NULL"),
     )
+    op.create_index("outbox_feed", "outbox", ["tenant_id", "store", "position", "id"], unique=False)
     op.create_index(
         "outbox_queue",
         "outbox",
@@ -97,6 +112,7 @@ def upgrade() -> None:
         sa.Column("created", sa.BigInteger(), nullable=False),
         sa.Column("modified", sa.BigInteger(), nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("entitled", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.Column("unique_key", Key, nullable=True),
         sa.Column("external_id", Key, nullable=True),
         sa.Column("display_name_key", Key, nullable=True),
@@ -207,5 +223,6 @@ def downgrade() -> None:
     op.drop_table("resource_value")
     op.drop_table("resource")
     op.drop_table("outbox")
+    op.drop_table("deactivation")
     op.drop_table("counter")
     op.drop_table("audit")

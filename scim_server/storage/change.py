@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 Write = Literal["insert", "update", "bump", "delete", "none"]
 Action = Literal["terminate", "lift", "notify"]
+FEED = "-feed"  # the name under which the event feed has its rows; no configured store can be called so
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,9 @@ class Message:
     """What one store is told about one subject; `id` is its idempotency key over all retries.
 
     "terminate" and "lift" move the subject's standing (a new epoch, `denied`), with `if_denied` only when it had been
-    denied before; "notify" moves nothing. A worker may deliver it `delay_ms` after the commit: later for stores that
-    the request itself tries first.
+    denied before; "notify" moves nothing. A `held` message moves nothing either until a person approves it. A worker
+    may deliver it `delay_ms` after the commit: later for stores that the request itself tries first. `resource_id` is
+    whom it is about, when that is not the resource of the change.
     """
 
     id: str
@@ -60,6 +62,26 @@ class Message:
     if_denied: bool = False
     held: bool = False
     delay_ms: int = 0
+    resource_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entitlement:
+    """A user whose standing depends on the groups being changed. The guard on `version` makes two parallel edits of
+    two groups see each other: the second one reads again."""
+
+    resource_id: str
+    version: int
+    entitled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Somebody loses access by this change; `remains` is what would bring a deleted user back."""
+
+    resource_id: str
+    how: Literal["deactivated", "deleted", "left-access-groups"]
+    remains: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +101,9 @@ class Change:
     `write`: insert and delete are what they say; "update" replaces the row while its version is still
     `expected_version`; "bump" moves version and lastModified only, whatever the version (member edits commute), or
     under the guard when expected_version is given; "none" leaves the row alone.
-    `replace_members`: all members but `members_in` go.
+    "none" with expected_version applies only while the resource has that version.
+    `replace_members`: all members but `members_in` go. `entitled` is stored by an insert. `cancel_held`: what a brake
+    holds for this resource is not to be delivered any more.
     """
 
     id: str
@@ -97,6 +121,10 @@ class Change:
     values_in: tuple[ValueRow, ...] = ()
     values_out: tuple[ValueRow, ...] = ()
     messages: tuple[Message, ...] = ()
+    entitled: bool = True
+    entitlements: tuple[Entitlement, ...] = ()
+    losses: tuple[Loss, ...] = ()
+    cancel_held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
-    case,
     delete,
     exists,
     func,
@@ -27,24 +26,24 @@ from sqlalchemy import (
     or_,
     select,
     true,
-    union_all,
     update,
 )
 
 from scim_server.storage.change import Change, Queued
+from scim_server.storage.commit_messages import cancel_held, enqueue, moves, queue_columns
 from scim_server.storage.dialects import Dialect
-from scim_server.storage.statements import Compiled, compile_for
+from scim_server.storage.statements import Compiled, Statement, compile_for
 from scim_server.storage.tables import (
     Id,
     Json,
     Key,
     audit,
     counter,
+    deactivation,
     member,
     outbox,
     resource,
     resource_value,
-    subject,
 )
 
 COUNTER_SHARDS = 16
@@ -64,12 +63,15 @@ class Shape:
     messages: bool
     moves: bool
     lifts: bool
+    losses: bool
+    cancel_held: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to run. `chain` on Postgres: every row carries version and modified, then one queued message or NULLs; no
-    row means stale. Else `before`, then `written` (no row means stale), then `after`, then `queued` if there is one."""
+    row means stale. Else `before`, then `written` (no row means stale), then `after`, then `queued` if there is one.
+    A change with entitlements runs ENTITLE before, in the same transaction; fewer rows than entitlements mean stale."""
 
     chain: Compiled | None = None
     before: tuple[Compiled, ...] = ()
@@ -89,8 +91,10 @@ def shape_of(change: Change) -> Shape:
         values_in=bool(change.values_in),
         values_out=bool(change.values_out),
         messages=bool(change.messages),
-        moves=any(m.action != "notify" and not m.if_denied for m in change.messages),
+        moves=any(m.action != "notify" and not m.if_denied and not m.held for m in change.messages),
         lifts=any(m.if_denied for m in change.messages),
+        losses=bool(change.losses),
+        cancel_held=change.cancel_held,
     )
 
 
@@ -116,6 +120,9 @@ def parameters(change: Change, dialect: Dialect) -> Mapping[str, Any]:
         "members_kept": dialect.pack_list([m.member_id for m in change.members_in]),
         "values_in": _json(change.values_in),
         "values_out": _json(change.values_out),
+        "entitled": change.entitled,
+        "entitlements": _json(change.entitlements),
+        "losses": _json(change.losses),
         "messages": _json(sorted(change.messages, key=lambda m: (m.store, m.subject, m.id))),
         "actor": change.audit.actor,
         "audit_action": change.audit.action,
@@ -160,18 +167,18 @@ def _chain(shape: Shape, d: Dialect) -> Plan:
     parts = [p.cte(f"part{n}") for n, p in enumerate(_before(shape, d, guard) + _after(shape, d, guard))]
     result = select(written.c.version, written.c.modified)
     if shape.messages:
-        moved = [part.cte(f"moved{n}") for n, part in enumerate(_moves(shape, d, guard))]
-        queue = _enqueue(shape, d, guard, moved).cte("queued")
+        moved = [part.cte(f"moved{n}") for n, part in enumerate(moves(shape.moves, shape.lifts, d, guard))]
+        queue = enqueue(d, guard, moved).cte("queued")
         parts += moved
-        result = result.add_columns(*_queue_columns(queue)).select_from(written.outerjoin(queue, true()))
+        result = result.add_columns(*queue_columns(queue)).select_from(written.outerjoin(queue, true()))
     return Plan(chain=compile_for(d, result.add_cte(*parts)))
 
 
 def _sequence(shape: Shape, d: Dialect) -> Plan:
     after = _after(shape, d, true())
     if shape.messages:
-        after += [*_moves(shape, d, true()), _enqueue(shape, d, true(), None)]
-    look = select(*_queue_columns(outbox)).where(outbox.c.change_id == bindparam("change_id"))
+        after += [*moves(shape.moves, shape.lifts, d, true()), enqueue(d, true(), None)]
+    look = select(*queue_columns(outbox)).where(outbox.c.change_id == bindparam("change_id"))
     return Plan(
         before=tuple(compile_for(d, part) for part in _before(shape, d, true())),
         written=compile_for(d, _written(shape, d)),
@@ -205,11 +212,16 @@ def _row_values(d: Dialect) -> dict[str, Any]:
 def _written(shape: Shape, d: Dialect) -> Any:
     table = resource.c
     if shape.write == "none":
-        return select(literal_column("0", Integer).label("version"), _p("at", BigInteger).label("modified"))
+        nothing = select(literal_column("0", Integer).label("version"), _p("at", BigInteger).label("modified"))
+        if not shape.guarded:
+            return nothing
+        current = _this(resource, table.id) & (table.version == _p("expected_version", Integer))
+        return select(table.version, table.modified).where(current).with_for_update(read=True)
     if shape.write == "insert":
         made = {"tenant_id": Id, "type": Key, "created": BigInteger, "modified": BigInteger}
         values = {name: _p("at" if kind is BigInteger else name, kind) for name, kind in made.items()}
         values |= {"id": _p("resource_id", Id), "version": literal_column("1"), **_row_values(d)}
+        values["entitled"] = _p("entitled", Boolean)
         return d.insert(resource).values(values).returning(table.version, table.modified)
     here = _this(resource, table.id)
     if shape.guarded:
@@ -281,6 +293,10 @@ def _after(shape: Shape, d: Dialect, guard: ColumnElement[bool]) -> list[Any]:
     if shape.values_in:
         parts.append(_add_values(d, guard))
     parts.append(_audit(d, guard))
+    if shape.losses:
+        parts.append(_record_losses(d, guard))
+    if shape.cancel_held:
+        parts.append(cancel_held(d, guard))
     if shape.write in ("insert", "delete"):
         parts.append(_count(d, guard))
     return parts
@@ -327,139 +343,45 @@ def _audit(d: Dialect, guard: ColumnElement[bool]) -> Any:
     return d.insert(audit).from_select(list(columns), select(*columns.values()).where(guard))
 
 
+def _record_losses(d: Dialect, guard: ColumnElement[bool]) -> Any:
+    lost = d.rows("losses", {"resource_id": Id, "how": Key, "remains": Json})
+    columns: dict[str, Any] = {
+        "tenant_id": _p("tenant_id", Id),
+        "resource_id": lost.c.resource_id,
+        "change_id": _p("change_id", Id),
+        "at": _p("at", BigInteger),
+        "how": lost.c.how,
+        "actor": _p("actor", Text),
+        "remains": lost.c.remains,
+    }
+    return d.insert(deactivation).from_select(list(columns), select(*columns.values()).where(guard))
+
+
+def _entitle(d: Dialect) -> Any:
+    """Users whose entitlement hangs on the groups of the change, each still as it was read; the ids that were."""
+    users = d.rows("entitlements", {"resource_id": Id, "version": Integer(), "entitled": Boolean()})
+    return (
+        update(resource)
+        .where(
+            resource.c.tenant_id == _p("tenant_id", Id),
+            resource.c.type == literal_column("'User'"),
+            resource.c.id == users.c.resource_id,
+            resource.c.version == users.c.version,
+        )
+        .values(version=resource.c.version + literal_column("1"), entitled=users.c.entitled)
+        .returning(resource.c.id)
+    )
+
+
+ENTITLE = Statement(_entitle)
+
+
 def _count(d: Dialect, guard: ColumnElement[bool]) -> Any:
     columns = ["tenant_id", "type", "shard", "n"]
     source = select(_p("tenant_id", Id), _p("type", Key), _p("shard", Integer), _p("delta", BigInteger))
     insert = d.insert(counter).from_select(columns, source.where(guard))
     key = [counter.c.tenant_id, counter.c.type, counter.c.shard]
     return insert.on_conflict_do_update(index_elements=key, set_={"n": counter.c.n + insert.excluded.n})
-
-
-_MESSAGE: dict[str, Any] = {
-    "id": Id,
-    "store": Key,
-    "subject": Key,
-    "action": Key,
-    "type": Key,
-    "data": Json,
-    "denied": Boolean(),
-    "if_denied": Boolean(),
-    "held": Boolean(),
-    "delay_ms": BigInteger(),
-}
-
-
-def _moves(shape: Shape, d: Dialect, guard: ColumnElement[bool]) -> list[Any]:
-    said = d.rows("messages", _MESSAGE)
-    at = _p("at", BigInteger)
-    returned = (subject.c.store, subject.c.subject, subject.c.epoch, subject.c.denied, subject.c.not_before)
-    parts: list[Any] = []
-    if shape.moves:
-        columns: dict[str, Any] = {
-            "tenant_id": _p("tenant_id", Id),
-            "store": said.c.store,
-            "subject": said.c.subject,
-            "resource_id": _p("resource_id", Id),
-            "change_id": _p("change_id", Id),
-            "epoch": at,
-            "denied": said.c.denied,
-            "not_before": at,
-            "modified": at,
-        }
-        source = select(*columns.values()).where(said.c.action != "notify", ~said.c.if_denied, guard)
-        insert = d.insert(subject).from_select(list(columns), source.order_by(said.c.store, said.c.subject))
-        new = insert.excluded
-        parts.append(
-            insert.on_conflict_do_update(
-                index_elements=[subject.c.tenant_id, subject.c.store, subject.c.subject],
-                set_={
-                    "resource_id": new.resource_id,
-                    "change_id": new.change_id,
-                    "epoch": d.greatest(subject.c.epoch + literal_column("1"), new.epoch),
-                    "denied": new.denied,
-                    "not_before": d.greatest(subject.c.not_before, new.not_before),
-                    "modified": new.modified,
-                },
-            ).returning(*returned)
-        )
-    if shape.lifts:
-        parts.append(
-            update(subject)
-            .where(
-                subject.c.tenant_id == _p("tenant_id", Id),
-                subject.c.store == said.c.store,
-                subject.c.subject == said.c.subject,
-                subject.c.denied,
-                said.c.if_denied,
-                guard,
-            )
-            .values(
-                resource_id=_p("resource_id", Id),
-                change_id=_p("change_id", Id),
-                epoch=d.greatest(subject.c.epoch + literal_column("1"), at),
-                denied=literal_column("false", Boolean),
-                not_before=d.greatest(subject.c.not_before, at),
-                modified=at,
-            )
-            .returning(*returned)
-        )
-    return parts
-
-
-def _enqueue(shape: Shape, d: Dialect, guard: ColumnElement[bool], moved: list[Any] | None) -> Any:
-    said = d.rows("messages", _MESSAGE)
-    if moved is None:
-        standing: Any = (
-            select(subject)
-            .where(subject.c.tenant_id == _p("tenant_id", Id), subject.c.change_id == _p("change_id", Id))
-            .subquery("standing")
-        )
-    elif moved:
-        standing = union_all(*(select(part) for part in moved)).subquery("standing")
-    else:
-        standing = select(subject).where(literal_column("false")).subquery("standing")
-    joined = said.outerjoin(standing, and_(standing.c.store == said.c.store, standing.c.subject == said.c.subject))
-    columns: dict[str, Any] = {
-        "id": said.c.id,
-        "change_id": _p("change_id", Id),
-        "tenant_id": _p("tenant_id", Id),
-        "resource_id": _p("resource_id", Id),
-        "store": said.c.store,
-        "subject": said.c.subject,
-        "action": said.c.action,
-        "type": said.c.type,
-        "epoch": case((said.c.action != "notify", standing.c.epoch)),
-        "denied": case((said.c.action != "notify", standing.c.denied)),
-        "not_before": case((said.c.action != "notify", standing.c.not_before)),
-        "data": said.c.data,
-        "created": _p("at", BigInteger),
-        "due": d.now() + said.c.delay_ms,
-        "held": said.c.held,
-    }
-    apply = or_(said.c.action == "notify", standing.c.epoch.is_not(None))
-    source = select(*columns.values()).select_from(joined).where(apply, guard)
-    return d.insert(outbox).from_select(list(columns), source).returning(*outbox.c)
-
-
-def _queue_columns(queue: Any) -> list[Any]:
-    older = outbox.alias("older")
-    waiting = exists(
-        select(literal_column("1"))
-        .select_from(older)
-        .where(
-            older.c.tenant_id == queue.c.tenant_id,
-            older.c.store == queue.c.store,
-            older.c.subject == queue.c.subject,
-            older.c.settled.is_(None),
-            older.c.change_id != queue.c.change_id,
-        )
-    )
-    names = ("id", "store", "subject", "action", "epoch", "denied", "not_before", "data", "held")
-    return [
-        *(queue.c[name] for name in names),
-        queue.c.type.label("event"),
-        waiting.label("blocked"),
-    ]
 
 
 def _json(value: Any) -> str:

@@ -63,6 +63,14 @@ class Dialect(Protocol):
         """The database's own clock in unix milliseconds: leases and due times must not depend on the caller's."""
         ...
 
+    def position(self) -> ColumnElement[int]:
+        """A number for a new outbox row that follows the order of commits (see `settled_position`)."""
+        ...
+
+    def settled_position(self) -> ColumnElement[int]:
+        """Rows below this position are all there are: none can still be committed under a smaller one."""
+        ...
+
     def insert(self, table: Table) -> "postgresql.Insert | sqlite.Insert":
         """An INSERT that can carry ON CONFLICT."""
         ...
@@ -143,6 +151,12 @@ class Postgres:
     def now(self) -> ColumnElement[int]:
         return cast(literal_column("extract(epoch from statement_timestamp()) * 1000"), BigInteger)
 
+    def position(self) -> ColumnElement[int]:
+        return literal_column("CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT)", BigInteger)
+
+    def settled_position(self) -> ColumnElement[int]:
+        return literal_column("CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)", BigInteger)
+
     def insert(self, table: Table) -> postgresql.Insert:
         return postgresql.insert(table)
 
@@ -218,6 +232,12 @@ class SQLite:
 
     def now(self) -> ColumnElement[int]:
         return literal_column("CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)", BigInteger)
+
+    def position(self) -> ColumnElement[int]:
+        return literal_column("(SELECT coalesce(max(rowid), 0) + 1 FROM outbox)", BigInteger)
+
+    def settled_position(self) -> ColumnElement[int]:
+        return literal_column("9223372036854775807", BigInteger)
 
     def insert(self, table: Table) -> sqlite.Insert:
         return sqlite.insert(table)

@@ -14,7 +14,7 @@ import asyncpg
 
 from scim_server.protocol.errors import TooMany, Unavailable
 from scim_server.storage.change import Change, Committed
-from scim_server.storage.commit import parameters, plan, queued, shape_of
+from scim_server.storage.commit import ENTITLE, parameters, plan, queued, shape_of
 from scim_server.storage.database import Row, Stale, Taken
 from scim_server.storage.dialects import POSTGRES, Dialect
 from scim_server.storage.statements import Parameters, Statement
@@ -95,13 +95,22 @@ class PostgresDatabase:
     async def commit(self, change: Change) -> Committed:
         chain = plan(shape_of(change), POSTGRES).chain
         assert chain is not None
-        arguments = chain.arguments(parameters(change, POSTGRES))
+        given = parameters(change, POSTGRES)
+        arguments = chain.arguments(given)
 
         async def run(connection: Connection) -> list[asyncpg.Record]:
             rows: list[asyncpg.Record] = await connection.fetch(chain.sql, *arguments)
             return rows
 
-        rows = await self._run(run)
+        async def run_after_users(connection: Connection) -> list[asyncpg.Record]:
+            entitle = ENTITLE.compiled(POSTGRES)
+            async with connection.transaction():
+                users = await connection.fetch(entitle.sql, *entitle.arguments(given))
+                if len(users) < len(change.entitlements):
+                    raise Stale
+                return await run(connection)
+
+        rows = await self._run(run_after_users if change.entitlements else run)
         if not rows:
             raise Stale
         return Committed(rows[0]["version"], rows[0]["modified"], queued(rows) if change.messages else ())

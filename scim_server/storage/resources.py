@@ -24,7 +24,8 @@ SEARCH_TIMEOUT_MS = 5_000
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A resource as stored: `doc` is JSON text without id, meta, members and groups; times in unix ms. `groups` is
-    JSON text, a list of [group id, display] pairs, or None when it was not asked for."""
+    JSON text, a list of [group id, display] pairs, or None when it was not asked for. `entitled` False: no access
+    group of the tenant has this user."""
 
     id: str
     version: int
@@ -33,6 +34,7 @@ class Stored:
     active: bool
     doc: str
     groups: str | None = None
+    entitled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,14 @@ async def values_of(database: Database, tenant_id: str, kind: str, resource_id: 
 
 def _stored(row: Row) -> Stored:
     return Stored(
-        row["id"], row["version"], row["created"], row["modified"], bool(row["active"]), row["doc"], row["groups"]
+        row["id"],
+        row["version"],
+        row["created"],
+        row["modified"],
+        bool(row["active"]),
+        row["doc"],
+        row["groups"],
+        bool(row["entitled"]),
     )
 
 
@@ -146,6 +155,7 @@ def _columns(d: Dialect, groups: bool) -> list[ColumnElement[Any]]:
         table.created,
         table.modified,
         table.active,
+        table.entitled,
         d.json_text(table.doc).label("doc"),
         (_groups(d) if groups else literal_column("NULL")).label("groups"),
     ]

@@ -16,7 +16,7 @@ from typing import Any
 
 from scim_server.protocol.errors import TooMany, Unavailable
 from scim_server.storage.change import Change, Committed
-from scim_server.storage.commit import parameters, plan, queued, shape_of
+from scim_server.storage.commit import ENTITLE, parameters, plan, queued, shape_of
 from scim_server.storage.database import Row, Stale, Taken
 from scim_server.storage.dialects import SQLITE, Dialect
 from scim_server.storage.statements import Compiled, Parameters, Statement
@@ -74,6 +74,10 @@ class SqliteDatabase:
         given = parameters(change, SQLITE)
 
         def run(connection: sqlite3.Connection) -> Committed:
+            if change.entitlements:
+                users = _execute(connection, ENTITLE.compiled(SQLITE), given)
+                if len(users) < len(change.entitlements):
+                    raise Stale
             for part in steps.before:
                 _execute(connection, part, given)
             assert steps.written is not None

@@ -62,6 +62,8 @@ resource = Table(
     Column("created", BigInteger, nullable=False),
     Column("modified", BigInteger, nullable=False),
     Column("active", Boolean, nullable=False),
+    # Whether access groups (a tenant's option) leave a user in; access = active and entitled.
+    Column("entitled", Boolean, nullable=False, server_default=text("true")),
     # The key no two resources of a type may share: userName of users, displayName of groups where the tenant wants it.
     Column("unique_key", Key),
     Column("external_id", Key),
@@ -166,6 +168,8 @@ outbox = Table(
     Column("not_before", BigInteger),
     Column("data", Json, nullable=False),
     Column("created", BigInteger, nullable=False),
+    # Order of commits, for readers of the event feed: on Postgres the transaction, on SQLite a running number.
+    Column("position", BigInteger, nullable=False),
     Column("due", BigInteger, nullable=False),  # not before; also the lease: a claim moves it into the future
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("held", Boolean, nullable=False, server_default=text("false")),  # by the mass brake
@@ -193,6 +197,7 @@ outbox = Table(
         sqlite_where=text("settled IS NULL"),
     ),
     Index("outbox_change", "change_id"),
+    Index("outbox_feed", "tenant_id", "store", "position", "id"),
     Index(
         "outbox_settled",
         "settled",
@@ -215,6 +220,23 @@ audit = Table(
     Column("detail", Json, nullable=False),  # names of what changed, never personal values
     PrimaryKeyConstraint("tenant_id", "id"),
     Index("audit_resource", "tenant_id", "resource_id", "id"),
+)
+
+# Who lost access, when and how: what the mass brake counts and an undo restores from.
+deactivation = Table(
+    "deactivation",
+    metadata,
+    Column("tenant_id", Id, nullable=False),
+    Column("resource_id", Id, nullable=False),
+    Column("change_id", Id, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("how", Key, nullable=False),  # deactivated | deleted | left-access-groups
+    Column("actor", Text, nullable=False),
+    # Of a deleted user what brings it back: {"document", "groups"}. Forgotten with the row, after the retention.
+    Column("remains", Json),
+    Column("undone", BigInteger),
+    PrimaryKeyConstraint("tenant_id", "resource_id", "change_id"),
+    Index("deactivation_at", "tenant_id", "at"),
 )
 
 # Totals without count(*); 16 rows a tenant and type, so that parallel writers rarely meet.
