@@ -13,6 +13,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -53,10 +54,12 @@ def sqlite_path(url: str) -> Path:
 
 async def _with_connection(url: str, work: Callable[[Connection], None]) -> None:
     if url.startswith("sqlite"):
-        with create_engine(
-            "sqlite://", creator=lambda: connect(sqlite_path(url)), poolclass=NullPool
-        ).begin() as connection:
-            work(connection)
+        file = create_engine("sqlite://", creator=lambda: connect(sqlite_path(url)), poolclass=NullPool)
+        try:
+            with file.begin() as connection:
+                work(connection)
+        except OperationalError as problem:
+            raise Unavailable(f"The database file cannot be used: {problem.orig}") from problem
         return
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(plain_url(url), timeout=5), poolclass=NullPool

@@ -21,7 +21,6 @@ from scim_server.storage.resources import Sort, search
 from scim_server.storage.statements import compile_for
 
 
-@pytest.mark.timeout(3_600)  # under the fuzz profile
 @given(world=worlds())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 async def test_sql_finds_what_match_finds(database: Database, world: World) -> None:
