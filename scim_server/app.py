@@ -28,7 +28,7 @@ from scim_server.storage.sqlite import SqliteDatabase
 from scim_server.usecases.access import Authenticator, create_tenant, issue_token
 from scim_server.usecases.deployment import Deployment, Subscriber
 from scim_server.web.middleware import Edge
-from scim_server.web.reply import http_error, scim_error
+from scim_server.web.reply import http_error, scim_error, unexpected
 from scim_server.web.routes import admin_routes, scim_routes
 from scim_server.web.site import Health, Site
 
@@ -118,7 +118,7 @@ def build_app(settings: Settings) -> Edge:
     routes = scim_routes(RESOURCE_TYPES)
     if settings.admin_port is None:
         routes = [*routes, *admin_routes()]
-    handlers = {ScimError: scim_error, HTTPException: http_error}
+    handlers = {ScimError: scim_error, HTTPException: http_error, Exception: unexpected}
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
     app.router.redirect_slashes = False
     return Edge(app)

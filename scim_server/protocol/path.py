@@ -15,6 +15,7 @@ from scim_server.protocol.notation import UnknownExtension, brief, notation, res
 
 MAX_LENGTH = 8192
 
+_BRACKETS = re.compile(r"\[[^\]]*\]?")
 _QUOTED = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
@@ -69,12 +70,13 @@ def parse_path(text: str, resource_type: ResourceType, profile: Profile) -> Path
 
 def parse_names(names: str | Iterable[str], resource_type: ResourceType) -> tuple[AttributeRef | Schema, ...]:
     """The attributes and whole schemas that `attributes` or `excludedAttributes` lists, as one comma-separated text
-    or as a list. Unknown names are left out. Raise InvalidValue for a text that is too long."""
+    or as a list. Unknown names are left out; Entra's `emails[type eq "work"]` asks for `emails`. Raise InvalidValue for
+    a text that is too long."""
     if isinstance(names, str):
         if len(names) > MAX_LENGTH:
             raise InvalidValue(f"The list of attributes is longer than {MAX_LENGTH} characters; shorten it.")
         names = names.split(",")
-    resolved = (resolve(name.strip(), resource_type) for name in names)
+    resolved = (resolve(_BRACKETS.sub("", name).strip(), resource_type) for name in names)
     return tuple(found for found in resolved if isinstance(found, AttributeRef | Schema))
 
 

@@ -102,7 +102,7 @@ PASSWORD = Attribute(
 _USER = Schema(
     USER_URN,
     "User",
-    "User account",
+    "User Account",
     (
         Attribute(
             "userName",

@@ -56,7 +56,7 @@ def unknown(kind: str) -> NotFound:
 async def create(deployment: Deployment, caller: Caller, rt: ResourceType, body: Any) -> Written:
     """POST: a new resource with an id of ours. Raises Uniqueness when its unique attribute is taken."""
     checked = check(body, rt, caller.options.strictness, active=True)
-    members = await _member_rows(deployment, caller, checked.members or [])
+    members = await member_rows(deployment, caller, checked.members or [])
     resource_id, now = deployment.new_id(), deployment.now()
     after = _snapshot(rt, resource_id, checked.document, True)
     row = _row(rt, after, caller)
@@ -210,7 +210,7 @@ async def _write(
     stored = step.stored
     before = _snapshot(rt, stored.id, step.before, stored.active)
     after = _snapshot(rt, stored.id, step.after, stored.active if step.active is None else step.active)
-    plan = await _plan_members(deployment, caller, stored.id, edits)
+    plan = await plan_members(deployment, caller, stored.id, edits)
     same = step.after is step.before or (step.after == step.before and before.active == after.active)
     if same and not plan:
         return Written(stored, False, ignored=step.ignored, quirks=step.quirks)
@@ -250,82 +250,7 @@ async def _write(
     return Written(now_stored, True, receipt, step.ignored, step.quirks)
 
 
-@dataclass(frozen=True, slots=True)
-class _MemberPlan:
-    """Real changes of a group's members only: who comes, who goes, or that all others go."""
-
-    come: Mapping[str, MemberRow]
-    go: frozenset[str]
-    replace: bool = False
-
-    def __bool__(self) -> bool:
-        return bool(self.come or self.go or self.replace)
-
-
-async def _plan_members(deployment: Deployment, caller: Caller, group_id: str, edits: MemberEdits) -> _MemberPlan:
-    """Reduce edits to what really changes, without reading more members than the edits name."""
-    if not edits:
-        return _MemberPlan({}, frozenset())
-    if edits.replace:
-        return await _plan_replacement(deployment, caller, group_id, edits)
-    go = set(edits.remove)
-    if edits.remove_where:
-        everyone = await resources.members_of(deployment.database, caller.tenant_id, group_id)
-        elements = {m: {"value": m, "type": kind, "display": display} for m, kind, display in everyone}
-        for where in edits.remove_where:
-            go |= {m for m, element in elements.items() if element_matches(where.term, where.values, element)}
-        go -= edits.add.keys()
-    named = _ids([*edits.add, *go])
-    present = await resources.which_are_members(deployment.database, caller.tenant_id, group_id, named)
-    rows = await _member_rows(deployment, caller, list(edits.add.values()))
-    come = {r.member_id: r for r in rows if not _is_same(present, r)}
-    return _MemberPlan(come, frozenset(go & present.keys()))
-
-
-async def _plan_replacement(deployment: Deployment, caller: Caller, group_id: str, edits: MemberEdits) -> _MemberPlan:
-    # One more than asked for is enough to know that somebody has to go.
-    limit = len(edits.add) + 1
-    now = await resources.members_of(deployment.database, caller.tenant_id, group_id, limit)
-    present = {member_id: display for member_id, _, display in now}
-    rows = await _member_rows(deployment, caller, list(edits.add.values()))
-    if present.keys() == {r.member_id for r in rows} and all(_is_same(present, r) for r in rows):
-        return _MemberPlan({}, frozenset())
-    return _MemberPlan({r.member_id: r for r in rows}, frozenset(), replace=True)
-
-
-def _is_same(present: Mapping[str, str | None], row: MemberRow) -> bool:
-    return row.member_id in present and row.display in (None, present[row.member_id])
-
-
-async def _member_rows(deployment: Deployment, caller: Caller, members: Sequence[Member]) -> list[MemberRow]:
-    """Rows for members that exist in the tenant; InvalidValue names the first that does not."""
-    if not members:
-        return []
-    known = await resources.types_of(deployment.database, caller.tenant_id, _ids([m.value for m in members]))
-    rows: list[MemberRow] = []
-    for member in members:
-        kind = known.get(member.value.lower())
-        if kind is None:
-            raise InvalidValue(f"members: no User or Group of this tenant has the id {member.value!r}.")
-        rows.append(MemberRow(member.value.lower(), kind, member.display))
-    return rows
-
-
-def _ids(values: Sequence[str]) -> list[str]:
-    return sorted({value.lower() for value in values if is_id(value)})
-
-
-def is_id(text: str) -> bool:
-    """Whether a text has the form of our ids; others are never sent to the database."""
-    return (
-        len(text) == 36
-        and text[8] == text[13] == text[18] == text[23] == "-"
-        and all(c in "0123456789abcdefABCDEF-" for c in text)
-        and text.count("-") == 4
-    )
-
-
-def _with_members(deployment: Deployment, caller: Caller, group: Snapshot, plan: _MemberPlan, said: Said) -> Said:
+def _with_members(deployment: Deployment, caller: Caller, group: Snapshot, plan: MemberPlan, said: Said) -> Said:
     if not plan:
         return said
     event = MembershipChanged(group, tuple(plan.come), tuple(plan.go), replaced=plan.replace)
@@ -351,7 +276,7 @@ def _audit(
     after: Mapping[str, Any],
     *,
     before: Mapping[str, Any] | None = None,
-    members: _MemberPlan | None = None,
+    members: MemberPlan | None = None,
 ) -> Audit:
     names = after.keys() if before is None else after.keys() | before.keys()
     detail: dict[str, Any] = {"attributes": sorted(n for n in names if before is None or before.get(n) != after.get(n))}

@@ -19,6 +19,8 @@ _ACCEPTED = ("application/scim+json", "application/json")
 async def read_json(request: Request, max_bytes: int = MAX_BYTES) -> Any:
     """The parsed body. Raises UnsupportedMediaType, TooLarge, InvalidSyntax or InvalidValue."""
     _check_media_type(request.headers.get("content-type"))
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise UnsupportedMediaType("Send the body without a Content-Encoding.")
     raw = await _read(request, max_bytes)
     if not raw:
         raise InvalidSyntax("The body is empty; send a JSON object.")
@@ -48,7 +50,7 @@ def _check_media_type(header: str | None) -> None:
 async def _read(request: Request, max_bytes: int) -> bytes:
     too_large = TooLarge(f"The body is larger than {max_bytes} bytes; send less in one request.")
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > max_bytes:
+    if declared.isascii() and declared.isdigit() and len(declared) < 19 and int(declared) > max_bytes:
         raise too_large
     chunks: list[bytes] = []
     size = 0
@@ -68,7 +70,7 @@ async def _read(request: Request, max_bytes: int) -> bytes:
 
 def _is_too_deep(value: Any) -> bool:
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         level = [
             child
             for parent in level

@@ -51,9 +51,15 @@ def http_error(request: Request, problem: Exception) -> Response:
     """Starlette's own 404 and 405 as SCIM errors."""
     assert isinstance(problem, HTTPException)
     if problem.status_code == 405:
-        allowed = (problem.headers or {}).get("Allow", "")
+        allowed = ", ".join(sorted((problem.headers or {}).get("Allow", "").split(", ")))
         return scim_error(
             request,
             MethodNotAllowed(f"{request.method} is not possible here; use one of {allowed}.", {"Allow": allowed}),
         )
     return scim_error(request, NotFound("Nothing is at this address; SCIM resources are below /scim/v2."))
+
+
+def unexpected(request: Request, _: Exception) -> Response:
+    """What a client is told of an error that nobody foresaw; the traceback is in the log."""
+    detail = f"An unexpected error; the operator finds it in the log under this request id. [{request_id(request)}]"
+    return json_answer(error_body(500, detail), 500)

@@ -4,6 +4,7 @@ The same functions serve /Users, /Groups and configured types; `rt` is bound by 
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
@@ -32,15 +33,15 @@ TERMINATION = "Session-Termination"
 async def get(request: Request, rt: ResourceType) -> Response:
     """GET /Users/{id}"""
     caller = await reader(request)
-    plan = _plan(request, rt)
-    shows_groups = rt.name == "User" and plan.keeps("groups")
+    view = _view(request, rt)
+    shows_groups = rt.name == "User" and view.plan.keeps("groups")
     stored = await queries.get(_deployment(request), caller, rt, request.path_params["id"], groups=shows_groups)
-    headers = _headers(request, rt, stored)
+    headers = view.headers(stored)
     # A user's version does not move with the groups it is in, so it proves nothing while they are shown.
     if not shows_groups and _names(request.headers.get("if-none-match"), stored.version):
         return empty_answer(304, headers)
-    members = await _members(request, caller, rt, stored, plan)
-    return json_answer(render(base_url(request), rt, stored, plan, members).encode(), 200, headers)
+    members = await _members(request, caller, view, stored)
+    return json_answer(view.body(stored, members), 200, headers)
 
 
 async def list_(request: Request, rt: ResourceType) -> Response:
@@ -60,7 +61,7 @@ async def post_search(request: Request, rt: ResourceType) -> Response:
 async def search(request: Request, rt: ResourceType, query: Mapping[str, Any]) -> Response:
     """The list that the parameters of a query string or a SearchRequest ask for."""
     caller = await reader(request)
-    plan = projection.plan(rt, query.get("attributes"), query.get("excludedAttributes"))
+    view = _view(request, rt, query)
     window = parse_page(query.get("startIndex"), query.get("count"))
     page = await queries.search(
         _deployment(request),
@@ -71,46 +72,45 @@ async def search(request: Request, rt: ResourceType, query: Mapping[str, Any]) -
         descending=(_text(query, "sortOrder") or "").lower() == "descending",
         start_index=window.start_index,
         count=window.count,
-        groups=rt.name == "User" and plan.keeps("groups"),
-        with_members=rt.name == "Group" and plan.keeps("members"),
+        groups=rt.name == "User" and view.plan.keeps("groups"),
+        with_members=rt.name == "Group" and view.plan.keeps("members"),
     )
-    base = base_url(request)
     shown = page.members or {}
-    texts = [render(base, rt, stored, plan, shown.get(stored.id)) for stored in page.found.resources]
+    texts = [view.text(stored, shown.get(stored.id)) for stored in page.found.resources]
     return json_answer(list_response(texts, page.found.total, window.start_index))
 
 
 async def create(request: Request, rt: ResourceType) -> Response:
     """POST /Users"""
-    caller = await writer(request)
+    caller, view = await writer(request), _view(request, rt)
     body, quirks = straighten_resource(await read_json(request), rt)
     written = await provisioning.create(_deployment(request), caller, rt, body)
     note(request, quirks=(*quirks, *written.quirks), ignored=written.ignored)
-    return await _answer(request, caller, rt, written, 201)
+    return await _answer(request, caller, view, written, 201)
 
 
 async def replace(request: Request, rt: ResourceType) -> Response:
     """PUT /Users/{id}"""
-    caller = await writer(request)
+    caller, view = await writer(request), _view(request, rt)
     body, quirks = straighten_resource(await read_json(request), rt)
     written = await provisioning.replace_resource(
         _deployment(request), caller, rt, _id(request, rt), body, _if_match(request)
     )
     note(request, quirks=(*quirks, *written.quirks), ignored=written.ignored)
-    return await _answer(request, caller, rt, written)
+    return await _answer(request, caller, view, written)
 
 
 async def patch(request: Request, rt: ResourceType) -> Response:
     """PATCH /Users/{id}"""
-    caller = await writer(request)
+    caller, view = await writer(request), _view(request, rt)
     resource_id = _id(request, rt)
     body, quirks = straighten_patch(await read_json(request), rt)
     operations = patching.parse(body, rt, caller.options.strictness)
     written = await provisioning.patch(_deployment(request), caller, rt, resource_id, operations, _if_match(request))
     note(request, quirks=(*quirks, *written.quirks), ignored=written.ignored)
     if rt.name != "Group":
-        return await _answer(request, caller, rt, written)
-    return await _answer_group_patch(request, caller, rt, written)
+        return await _answer(request, caller, view, written)
+    return await _answer_group_patch(request, caller, view, written)
 
 
 async def delete(request: Request, rt: ResourceType) -> Response:
@@ -138,49 +138,71 @@ def _text(query: Mapping[str, Any], name: str) -> str | None:
     return value or None
 
 
-def _plan(request: Request, rt: ResourceType) -> Plan:
-    query = request.query_params
-    return projection.plan(rt, query.get("attributes"), query.get("excludedAttributes"))
+def _listed(query: Mapping[str, Any], name: str) -> str | list[str] | None:
+    value = query.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return value
+    raise InvalidValue(f"{name} must be a list of attribute names.")
 
 
-async def _members(request: Request, caller: Caller, rt: ResourceType, stored: Stored, plan: Plan) -> Members | None:
-    if rt.name != "Group" or not plan.keeps("members"):
+@dataclass(frozen=True, slots=True)
+class _View:
+    """How this request's answer shows resources. Made before anything is written, so that an unusable Host header or
+    list of attributes is refused while nothing has happened yet."""
+
+    base: str
+    rt: ResourceType
+    plan: Plan
+
+    def headers(self, stored: Stored) -> dict[str, str]:
+        return {"ETag": etag(stored.version), "Location": location(self.base, self.rt, stored.id)}
+
+    def text(self, stored: Stored, members: Members | None) -> str:
+        return render(self.base, self.rt, stored, self.plan, members)
+
+    def body(self, stored: Stored, members: Members | None) -> bytes:
+        return self.text(stored, members).encode()
+
+
+def _view(request: Request, rt: ResourceType, query: Mapping[str, Any] | None = None) -> _View:
+    query = request.query_params if query is None else query
+    plan = projection.plan(rt, _listed(query, "attributes"), _listed(query, "excludedAttributes"))
+    return _View(base_url(request), rt, plan)
+
+
+async def _members(request: Request, caller: Caller, view: _View, stored: Stored) -> Members | None:
+    if view.rt.name != "Group" or not view.plan.keeps("members"):
         return None
     return await queries.members(_deployment(request), caller, stored.id)
 
 
-async def _answer(request: Request, caller: Caller, rt: ResourceType, written: Written, status: int = 200) -> Response:
-    plan = _plan(request, rt)
+async def _answer(request: Request, caller: Caller, view: _View, written: Written, status: int = 200) -> Response:
     stored = written.resource
-    if rt.name == "User" and plan.keeps("groups") and status != 201:
-        stored = await queries.get(_deployment(request), caller, rt, stored.id, groups=True)
-    members = await _members(request, caller, rt, stored, plan)
-    headers = {**_headers(request, rt, stored), **_receipt(written)}
-    return json_answer(render(base_url(request), rt, stored, plan, members).encode(), status, headers)
+    if view.rt.name == "User" and view.plan.keeps("groups") and status != 201:
+        stored = await queries.get(_deployment(request), caller, view.rt, stored.id, groups=True)
+    members = await _members(request, caller, view, stored)
+    return json_answer(view.body(stored, members), status, {**view.headers(stored), **_receipt(written)})
 
 
-async def _answer_group_patch(request: Request, caller: Caller, rt: ResourceType, written: Written) -> Response:
+async def _answer_group_patch(request: Request, caller: Caller, view: _View, written: Written) -> Response:
     """200 with the group while it is small or the client asked for attributes, else 204: a client that adds one member
     to 100,000 does not want them back."""
     wish = caller.options.group_patch_body
     asked = "attributes" in request.query_params or "excludedAttributes" in request.query_params
-    plan = _plan(request, rt)
-    headers = {**_headers(request, rt, written.resource), **_receipt(written)}
+    headers = {**view.headers(written.resource), **_receipt(written)}
     if wish == "never" and not asked:
         return empty_answer(204, headers)
     members: Members | None = None
-    if plan.keeps("members"):
+    if view.plan.keeps("members"):
         if asked or wish == "always":
             members = await queries.members(_deployment(request), caller, written.resource.id)
         else:
             members = await queries.few_members(_deployment(request), caller, written.resource.id)
             if members is None:
                 return empty_answer(204, headers)
-    return json_answer(render(base_url(request), rt, written.resource, plan, members).encode(), 200, headers)
-
-
-def _headers(request: Request, rt: ResourceType, stored: Stored) -> dict[str, str]:
-    return {"ETag": etag(stored.version), "Location": location(base_url(request), rt, stored.id)}
+    return json_answer(view.body(written.resource, members), 200, headers)
 
 
 def _receipt(written: Written) -> dict[str, str]:
