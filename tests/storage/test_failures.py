@@ -1,0 +1,197 @@
+"""What the port says when its database fails: never half a change, never the driver's own error."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from services.postgres import PostgresServer
+from sqlalchemy import func, literal_column, select, text
+from storage.opened import Tenant, open_database, rows
+
+from scim_server.protocol.errors import TooMany, Unavailable
+from scim_server.storage import schema
+from scim_server.storage.change import Change
+from scim_server.storage.database import Database, Stale
+from scim_server.storage.postgres import PATIENCE_S, PostgresDatabase
+from scim_server.storage.resources import load
+from scim_server.storage.sqlite import SqliteDatabase, connect
+from scim_server.storage.statements import Statement
+from scim_server.storage.tables import audit, resource
+
+ENDLESS = Statement(
+    lambda _: text(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT max(i) FROM n"
+    )
+)
+
+
+async def test_a_query_over_its_time_is_too_many_and_harms_nobody(database: Database) -> None:
+    with pytest.raises(TooMany):
+        await database.read(ENDLESS, {}, timeout_ms=50)
+    one = Statement(lambda _: select(literal_column("1")))
+    assert (await database.read(one, {}, timeout_ms=5_000))[0][0] == 1
+    await database.ping()
+
+
+async def test_a_cancelled_reader_harms_nobody(database: Database, tenant: Tenant) -> None:
+    users = [tenant.user() for _ in range(8)]
+    tasks = [asyncio.create_task(database.commit(user)) for user in users]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(not isinstance(outcome, Exception) for outcome in outcomes[1:])
+    await database.ping()
+
+
+@pytest.fixture
+async def own(own_postgres: PostgresServer) -> AsyncIterator[PostgresDatabase]:
+    """A database in a Postgres that may be stopped."""
+    url = own_postgres.create_database()
+    await schema.migrate(url)
+    opened = await PostgresDatabase.open(url, listen_url=url, pool_size=4)
+    yield opened
+    await opened.aclose()
+
+
+async def test_reads_wait_for_a_restart_and_writes_say_come_back(
+    own: PostgresDatabase, own_postgres: PostgresServer, tenant: Tenant
+) -> None:
+    user = tenant.user("ada")
+    await asyncio.gather(own.commit(user), *(own.ping() for _ in range(8)))
+    await asyncio.to_thread(own_postgres.restart)
+    assert await load(own, tenant.id, "User", user.resource_id, groups=False) is not None
+    await asyncio.to_thread(own_postgres.restart, "immediate")
+    await _until_it_works(own, tenant)
+
+
+async def test_a_postgres_that_is_away_is_unavailable_in_time(
+    own: PostgresDatabase, own_postgres: PostgresServer, tenant: Tenant
+) -> None:
+    await own.ping()
+    await asyncio.to_thread(own_postgres.stop)
+    try:
+        attempts = (own.ping(), own.commit(tenant.user()), load(own, tenant.id, "User", tenant.id, groups=True))
+        async with asyncio.timeout(PATIENCE_S + 1):
+            refusals = await asyncio.gather(*attempts, return_exceptions=True)
+        for refusal in refusals:
+            assert isinstance(refusal, Unavailable)
+            assert refusal.headers["Retry-After"] == "1"
+        await own.wake()
+    finally:
+        await asyncio.to_thread(own_postgres.start)
+    await _until_it_works(own, tenant)
+
+
+async def test_a_frozen_postgres_is_unavailable_in_time(
+    own: PostgresDatabase, own_postgres: PostgresServer, tenant: Tenant
+) -> None:
+    await own.ping()
+    own_postgres.pause()
+    try:
+        with pytest.raises((Unavailable, TooMany)):
+            await asyncio.wait_for(own.read(ENDLESS, {}, timeout_ms=300), timeout=10)
+    finally:
+        own_postgres.resume()
+    await _until_it_works(own, tenant)
+
+
+async def test_a_connection_killed_in_the_middle_leaves_a_change_whole_or_undone(
+    own: PostgresDatabase, tenant: Tenant
+) -> None:
+    group = tenant.group()
+    await own.commit(group)
+    killer = Statement(
+        lambda _: (
+            select(func.count(func.pg_terminate_backend(literal_column("pid"))))
+            .select_from(text("pg_stat_activity"))
+            .where(text("pid <> pg_backend_pid() AND state = 'active'"))
+        )
+    )
+    changes = [tenant.user(f"user{n}") for n in range(200)]
+
+    async def attempt(change: Change) -> bool:
+        try:
+            await own.commit(change)
+        except Unavailable:
+            return False
+        return True
+
+    async def kill() -> None:
+        for _ in range(20):
+            try:
+                await own.read(killer, {})
+            except Unavailable:
+                pass
+
+    *confirmed, _ = await asyncio.gather(*map(attempt, changes), kill())
+    stored = {row["id"] for row in await rows(own, select(resource.c.id).where(resource.c.type == "User"))}
+    traced = {
+        row["resource_id"]
+        for row in await rows(own, select(audit.c.resource_id).where(audit.c.action == "user.insert"))
+    }
+    assert stored == traced
+    assert stored >= {change.resource_id for change, done in zip(changes, confirmed, strict=True) if done}
+
+
+async def test_a_wake_up_reaches_listeners_and_their_connection_comes_back(
+    own: PostgresDatabase, own_postgres: PostgresServer
+) -> None:
+    heard = asyncio.Event()
+    own.on_wake(heard.set)
+    for _ in range(2):
+        await asyncio.wait_for(_wake_until(own, heard), timeout=10)
+        heard.clear()
+        await asyncio.to_thread(own_postgres.restart)
+
+
+async def test_a_locked_file_is_unavailable_and_then_works(tmp_path: Path, tenant: Tenant, monkeypatch: Any) -> None:
+    monkeypatch.setattr("scim_server.storage.sqlite.BUSY_TIMEOUT_S", 0.1)
+    url = f"sqlite:///{tmp_path}/scim.db"
+    await schema.migrate(url)
+    database = SqliteDatabase(tmp_path / "scim.db")
+    other = connect(tmp_path / "scim.db")
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable):
+        await database.commit(tenant.user())
+    assert await load(database, tenant.id, "User", tenant.id, groups=True) is None
+    other.execute("COMMIT")
+    other.close()
+    assert (await database.commit(tenant.user())).version == 1
+    await database.aclose()
+
+
+async def test_what_is_confirmed_outlives_the_process(tmp_path: Path, tenant: Tenant) -> None:
+    url = f"sqlite:///{tmp_path}/scim.db"
+    await schema.migrate(url)
+    database = await open_database(url)
+    await asyncio.gather(*(database.commit(tenant.user()) for _ in range(100)))
+    copy = tmp_path / "copy.db"
+    for suffix in ("", "-wal"):
+        (tmp_path / f"copy.db{suffix}").write_bytes((tmp_path / f"scim.db{suffix}").read_bytes())
+    with sqlite3.connect(copy) as survivor:
+        assert survivor.execute("SELECT count(*) FROM resource").fetchone() == (100,)
+    survivor.close()
+    await database.aclose()
+
+
+async def _until_it_works(database: Database, tenant: Tenant) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                with pytest.raises(Stale):
+                    await database.commit(tenant.change("bump", "User", tenant.id))
+                return
+            except Unavailable:
+                continue
+
+
+async def _wake_until(database: Database, heard: asyncio.Event) -> None:
+    while not heard.is_set():
+        await database.wake()
+        try:
+            await asyncio.wait_for(heard.wait(), timeout=0.2)
+        except TimeoutError:
+            continue
