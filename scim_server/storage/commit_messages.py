@@ -50,19 +50,20 @@ def moves(certain: bool, if_denied: bool, d: Dialect, guard: ColumnElement[bool]
     returned = (subject.c.store, subject.c.subject, subject.c.epoch, subject.c.denied, subject.c.not_before)
     parts: list[Any] = []
     if certain:
+        once = _once(said)
         columns: dict[str, Any] = {
             "tenant_id": _p("tenant_id", Id),
-            "store": said.c.store,
-            "subject": said.c.subject,
-            "resource_id": func.coalesce(said.c.resource_id, _p("resource_id", Id)),
+            "store": once.c.store,
+            "subject": once.c.subject,
+            "resource_id": func.coalesce(once.c.resource_id, _p("resource_id", Id)),
             "change_id": _p("change_id", Id),
             "epoch": at,
-            "denied": said.c.denied,
+            "denied": once.c.denied,
             "not_before": at,
             "modified": at,
         }
-        source = select(*columns.values()).where(said.c.action != "notify", ~said.c.if_denied, ~said.c.held, guard)
-        insert = d.insert(subject).from_select(list(columns), source.order_by(said.c.store, said.c.subject))
+        source = select(*columns.values()).where(once.c.rank == literal_column("1"), guard)
+        insert = d.insert(subject).from_select(list(columns), source.order_by(once.c.store, once.c.subject))
         new = insert.excluded
         parts.append(
             insert.on_conflict_do_update(
@@ -99,6 +100,20 @@ def moves(certain: bool, if_denied: bool, d: Dialect, guard: ColumnElement[bool]
             .returning(*returned)
         )
     return parts
+
+
+def _once(said: Any) -> Any:
+    """The certain moves, those of `rank` 1 of different subjects: users may share one, such as an externalId, and then
+    it moves once; denied, if one of them is to be."""
+    rank = func.row_number().over(
+        partition_by=(said.c.store, said.c.subject), order_by=(said.c.denied.desc(), said.c.id)
+    )
+    certain = (said.c.action != "notify", ~said.c.if_denied, ~said.c.held)
+    return (
+        select(said.c.store, said.c.subject, said.c.resource_id, said.c.denied, rank.label("rank"))
+        .where(*certain)
+        .subquery("once")
+    )
 
 
 def enqueue(d: Dialect, guard: ColumnElement[bool], moved: list[Any] | None) -> Any:

@@ -155,3 +155,9 @@ def notify(name: str) -> Message:
 
 async def _say(database: Database, tenant: Tenant, *messages: Message, **fields: Any) -> tuple[Queued, ...]:
     return (await database.commit(tenant.change("none", "User", tenant.id, messages=messages, **fields))).queued
+
+
+async def test_two_users_who_share_a_subject_may_lose_it_at_once(database: Database, tenant: Tenant) -> None:
+    shared = [terminate("shared", resource_id=tenant.new_id()) for _ in range(2)]
+    said = await _say(database, tenant, *shared, at=5_000)
+    assert [(each.id, each.epoch, each.denied) for each in said] == [(each.id, 5_000, True) for each in shared]
