@@ -28,6 +28,9 @@ sessions_ended = Counter("scim_sessions_ended_total", "Session records ended", [
 unresolved = Counter(
     "scim_unresolved_total", "Users who lost access and have no value for the store's subject template", ["store"]
 )
+brake_alerts = Counter(
+    "scim_brake_alerts_total", "Deactivations beyond max(20, 10 %) of a tenant's active users in 10 minutes", ["tenant"]
+)
 outbox_waiting = Gauge(
     "scim_outbox_waiting", "Messages on their way to a session store", ["store"], multiprocess_mode="mostrecent"
 )

@@ -89,8 +89,11 @@ class Moves:
     unresolved: bool = False
 
 
-def moves(template: Template, tenant: str, before: Snapshot | None, after: Snapshot | None) -> Moves:
-    """How one store's subjects change hands between two snapshots of a user.
+def moves(
+    template: Template, tenant: str, before: Snapshot | None, after: Snapshot | None, *, certain: bool = False
+) -> Moves:
+    """How one store's subjects change hands between two snapshots of a user. `certain`: a reactivation is said even
+    of a subject that was never denied, because the store wants to hear of it.
 
     An active user owns the subject the template makes of them; an inactive one denies it; a subject that is left
     behind by a rename, a new externalId or a deletion has no active owner and is denied too. So a recycled name can
@@ -108,7 +111,7 @@ def moves(template: Template, tenant: str, before: Snapshot | None, after: Snaps
     out = [Move(subject, "terminate", kind) for subject in losing]
     if new is not None and is_active and not (was_active and new == old):
         again = before is not None and not was_active and new == old
-        out.append(Move(new, "lift", UserReactivated.type, if_denied=not again))
+        out.append(Move(new, "lift", UserReactivated.type, if_denied=not (again and certain)))
     lost_access = (was_active and not is_active) or (before is None and after is not None and not after.active)
     return Moves(tuple(out), unresolved=lost_access and not losing)
 

@@ -25,7 +25,8 @@ _PREFIX = "scim"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes this request, for which tenant, and the id under which it appears in logs and audit."""
+    """Who makes this request, for which tenant, and the id under which it appears in logs and audit. `override`: a
+    person at the command line insists, even where accounts are protected."""
 
     tenant_id: str
     tenant: str
@@ -35,6 +36,7 @@ class Caller:
     request_id: str
     frozen_until: int | None = None
     expires: int | None = None
+    override: bool = False
 
     def require(self, *scopes: str) -> None:
         """Raise Forbidden unless the token has one of these scopes."""

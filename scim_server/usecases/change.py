@@ -4,14 +4,14 @@ whether it came by HTTP, Bulk or the command line.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scim_server import metrics
 from scim_server.events.derive import Moves, derive, moves
 from scim_server.events.model import Event, Snapshot
 from scim_server.sessions.port import Done
-from scim_server.storage.change import Change, Committed, Message, Queued
+from scim_server.storage.change import FEED, Change, Committed, Entitlement, Loss, Message, Queued
 from scim_server.usecases.deployment import Delivered, Deployment, Subscriber
 
 _log = logging.getLogger(__name__)
@@ -40,12 +40,18 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """The messages a write leaves in the outbox. `ends`: somebody lost access, so the answer owes a receipt;
-    `unresolved` names the stores whose subject template had nothing to fill in."""
+    """What a write means for people and stores, on top of the resource itself: it goes into the same Change.
+
+    `ends`: somebody loses access, so the answer owes a receipt; `unresolved` names the stores whose subject template
+    had nothing to fill in. `cancel_held`: the user is back, what a brake holds is off.
+    """
 
     messages: tuple[Message, ...] = ()
     ends: bool = False
     unresolved: tuple[str, ...] = ()
+    losses: tuple[Loss, ...] = ()
+    entitlements: tuple[Entitlement, ...] = ()
+    cancel_held: bool = False
 
 
 def say(deployment: Deployment, tenant: str, kind: str, before: Snapshot | None, after: Snapshot | None) -> Said:
@@ -57,10 +63,17 @@ def say(deployment: Deployment, tenant: str, kind: str, before: Snapshot | None,
     if kind == "User" and before is not None and not before.active:
         ends = False  # there is nobody left to lose access
     standings = {
-        subscriber.name: moves(subscriber.template, tenant, before, after) if kind == "User" else Moves()
+        subscriber.name: moves(subscriber.template, tenant, before, after, certain=subscriber.events)
+        if kind == "User"
+        else Moves()
         for subscriber in deployment.subscribers_of(tenant)
     }
-    return compose(deployment, tenant, events, standings, ends=ends)
+    said = compose(deployment, tenant, events, standings, ends=ends)
+    who = after or before
+    assert who is not None
+    back = kind == "User" and before is not None and after is not None and after.active and not before.active
+    losses = (Loss(who.id, "deactivated" if after else "deleted"),) if ends and before is not None else ()
+    return replace(said, losses=losses, cancel_held=back)
 
 
 def compose(
@@ -89,6 +102,9 @@ def compose(
         if subscriber.events:
             told = {move.type for move in standing.moves if not move.if_denied}
             messages += [_notice(deployment, subscriber, tenant, event) for event in events if event.type not in told]
+    messages += [
+        Message(deployment.new_id(), FEED, event.resource.id, "notify", event.type, event.data()) for event in events
+    ]
     unresolved = tuple(name for name, standing in standings.items() if standing.unresolved)
     return Said(tuple(messages), ends, unresolved)
 
@@ -109,14 +125,23 @@ def _notice(deployment: Deployment, subscriber: Subscriber, tenant: str, event: 
 async def commit_and_deliver(
     deployment: Deployment, tenant: str, change: Change, said: Said
 ) -> tuple[Committed, Receipt | None]:
-    """Commit, then bring the stores in line before anybody is answered. The receipt is None when nobody lost access.
+    """Commit the change with all that was `said`, then bring the stores in line before anybody is answered. The receipt
+    is None when nobody lost access.
 
     Raises Stale and Taken of the commit; delivery never raises.
     """
+    change = replace(
+        change,
+        messages=said.messages,
+        losses=said.losses,
+        entitlements=said.entitlements,
+        cancel_held=said.cancel_held,
+    )
     committed = await deployment.database.commit(change)
+    queued = [message for message in committed.queued if message.store != FEED]
     delivered = Delivered({}, 0.0)
-    if committed.queued:
-        delivered = await deployment.terminator.deliver_now(tenant, committed.queued)
+    if queued:
+        delivered = await deployment.terminator.deliver_now(tenant, queued)
     if not said.ends:
         return committed, None
     for store in said.unresolved:
@@ -128,7 +153,7 @@ async def commit_and_deliver(
             tenant,
             store,
         )
-    kills = [message for message in committed.queued if message.action == "terminate"]
+    kills = [message for message in queued if message.action == "terminate"]
     return committed, _receipt(deployment, tenant, kills, delivered, said.unresolved)
 
 

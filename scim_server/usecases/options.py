@@ -23,12 +23,19 @@ class TenantOptions:
     group_names: str = "unique"
     group_patch_body: str = "auto"
     passwords: str = "drop"
+    access_groups: tuple[str, ...] = ()
+    protected_accounts: tuple[str, ...] = ()
+    brake_hold: int = 0
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> "TenantOptions":
         """From the stored JSON; names this release does not know are left alone, for the release that does."""
         known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in stored.items() if name in known})
+        # Lists come back from JSON as lists; a frozen value has tuples.
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
+        }
+        return cls(**{name: value for name, value in values.items() if name in known})
 
     @property
     def strictness(self) -> Profile:
@@ -58,6 +65,17 @@ def _one_of(*values: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def _list(text: str) -> list[str]:
+    return [item for part in text.split(",") if (item := part.strip())]
+
+
+def _percent(text: str) -> int:
+    number = int(text.removesuffix("%"))
+    if not 0 <= number <= 100:
+        raise ValueError
+    return number
 
 
 def _boolean(text: str) -> bool:
@@ -96,6 +114,25 @@ OPTIONS: tuple[Option, ...] = (
         "drop | hash",
         "What happens to the password attribute: accepted and forgotten, or kept as an Argon2id hash.",
         _one_of("drop", "hash"),
+    ),
+    Option(
+        "access_groups",
+        "displayNames or ids, separated by commas",
+        "Membership of one of these groups is what gives access: leaving the last one ends it. Empty: no such rule.",
+        _list,
+    ),
+    Option(
+        "protected_accounts",
+        "userNames, externalIds or ids, separated by commas",
+        "Recovery accounts that SCIM may not deactivate, delete or rename; the command line may, with --override.",
+        _list,
+    ),
+    Option(
+        "brake_hold",
+        "0 to 100 %",
+        "When more than this share of the active users lost access within 10 minutes, further kills wait for "
+        "`scim-server brake approve`. 0: never.",
+        _percent,
     ),
 )
 _BY_NAME = {option.name: option for option in OPTIONS}

@@ -13,25 +13,21 @@ import orjson
 from scim_server.events.model import MembershipChanged, Snapshot
 from scim_server.protocol import patch as patching
 from scim_server.protocol.attributes import ResourceType
-from scim_server.protocol.errors import (
-    InvalidValue,
-    NotFound,
-    PreconditionFailed,
-    Unavailable,
-    Uniqueness,
-)
-from scim_server.protocol.match import element_matches
-from scim_server.protocol.membership import Member, MemberEdits
+from scim_server.protocol.errors import NotFound, PreconditionFailed, Unavailable, Uniqueness
+from scim_server.protocol.membership import MemberEdits
 from scim_server.protocol.patch import Operation
 from scim_server.protocol.resource import Checked, check
 from scim_server.storage import resources
-from scim_server.storage.change import Audit, Change, MemberRow, ResourceRow
+from scim_server.storage.change import Audit, Change, Loss, ResourceRow
 from scim_server.storage.database import Stale, Taken
 from scim_server.storage.keys import row_of, values_of
 from scim_server.storage.resources import Stored
+from scim_server.usecases import access_groups, brake
 from scim_server.usecases.access import Caller
 from scim_server.usecases.change import Receipt, Said, commit_and_deliver, compose, say
 from scim_server.usecases.deployment import Deployment
+from scim_server.usecases.membership import MemberPlan, member_rows, plan_members
+from scim_server.usecases.protection import refuse_to_harm
 
 TRIES = 5
 IfMatch = frozenset[int] | None
@@ -56,11 +52,31 @@ def unknown(kind: str) -> NotFound:
 async def create(deployment: Deployment, caller: Caller, rt: ResourceType, body: Any) -> Written:
     """POST: a new resource with an id of ours. Raises Uniqueness when its unique attribute is taken."""
     checked = check(body, rt, caller.options.strictness, active=True)
+    try:
+        return await _insert(deployment, caller, rt, deployment.new_id(), checked, "create")
+    except Taken:
+        return await _restore_or_refuse(deployment, caller, rt, checked, body)
+
+
+async def recreate(
+    deployment: Deployment, caller: Caller, rt: ResourceType, resource_id: str, document: dict[str, Any]
+) -> Written:
+    """A deleted resource under its old id. Raises Taken."""
+    checked = Checked(document, None, None, (), ())
+    return await _insert(deployment, caller, rt, resource_id, checked, "recreate")
+
+
+async def _insert(
+    deployment: Deployment, caller: Caller, rt: ResourceType, resource_id: str, checked: Checked, verb: str
+) -> Written:
     members = await member_rows(deployment, caller, checked.members or [])
-    resource_id, now = deployment.new_id(), deployment.now()
-    after = _snapshot(rt, resource_id, checked.document, True)
-    row = _row(rt, after, caller)
-    said = say(deployment, caller.tenant, rt.name, None, after)
+    now = deployment.now()
+    active = _state(rt, checked.document, True)
+    after = Snapshot(resource_id, checked.document, active)
+    entitled = rt.name != "User" or access_groups.entitled_at_creation(caller, after)
+    after = Snapshot(resource_id, checked.document, active and entitled)
+    row = _row(rt, checked.document, active, caller)
+    said = await _consequences(deployment, caller, rt, None, after, MemberPlan({m.member_id: m for m in members}))
     change = Change(
         id=deployment.new_id(),
         at=now,
@@ -71,22 +87,21 @@ async def create(deployment: Deployment, caller: Caller, rt: ResourceType, body:
         row=row,
         members_in=tuple(members),
         values_in=tuple(values_of(checked.document, rt)),
-        messages=said.messages,
-        audit=_audit(caller, rt, "create", checked.document),
+        entitled=entitled,
+        audit=_audit(caller, rt, verb, checked.document),
     )
     try:
         committed, receipt = await commit_and_deliver(deployment, caller.tenant, change, said)
-    except Taken:
-        return await _restore_or_refuse(deployment, caller, rt, row, checked, body)
-    except Stale:  # a member vanished since we looked
-        return await create(deployment, caller, rt, body)
-    stored = Stored(resource_id, committed.version, now, committed.modified, after.active, row.doc)
+    except Stale:  # a member vanished or moved since we looked
+        return await _insert(deployment, caller, rt, resource_id, checked, verb)
+    stored = Stored(resource_id, committed.version, now, committed.modified, active, row.doc, entitled=entitled)
     return Written(stored, True, receipt, checked.ignored, checked.quirks)
 
 
 async def _restore_or_refuse(
-    deployment: Deployment, caller: Caller, rt: ResourceType, row: ResourceRow, checked: Checked, body: Any
+    deployment: Deployment, caller: Caller, rt: ResourceType, checked: Checked, body: Any
 ) -> Written:
+    row = _row(rt, checked.document, True, caller)
     holder = row.unique_key and await resources.holder_of(
         deployment.database, caller.tenant_id, rt.name, row.unique_key
     )
@@ -150,8 +165,11 @@ async def delete(
     """DELETE: the resource and its memberships go; what stores know of its subjects stays."""
 
     async def attempt(stored: Stored) -> Written:
-        before = _snapshot(rt, stored.id, orjson.loads(stored.doc), stored.active)
-        said = say(deployment, caller.tenant, rt.name, before, None)
+        document = orjson.loads(stored.doc)
+        before = Snapshot(stored.id, document, stored.active and stored.entitled)
+        said = await _consequences(deployment, caller, rt, before, None, MemberPlan())
+        remains = {"document": document, "groups": [group for group, _ in orjson.loads(stored.groups or "[]")]}
+        said = replace(said, losses=tuple(_with_remains(loss, stored.id, remains) for loss in said.losses))
         change = Change(
             id=deployment.new_id(),
             at=deployment.now(),
@@ -160,7 +178,6 @@ async def delete(
             resource_id=stored.id,
             write="delete",
             expected_version=stored.version,
-            messages=said.messages,
             audit=_audit(caller, rt, "delete", {}),
         )
         _, receipt = await commit_and_deliver(deployment, caller.tenant, change, said)
@@ -190,7 +207,9 @@ async def _retrying(
     attempt: Callable[[Stored], Awaitable[Written]],
 ) -> Written:
     for _ in range(TRIES):
-        stored = await resources.load(deployment.database, caller.tenant_id, rt.name, resource_id, groups=False)
+        stored = await resources.load(
+            deployment.database, caller.tenant_id, rt.name, resource_id, groups=rt.name == "User"
+        )
         if stored is None:
             raise unknown(rt.name)
         if if_match is not None and stored.version not in if_match:
@@ -208,14 +227,15 @@ async def _write(
     deployment: Deployment, caller: Caller, rt: ResourceType, step: _Step, edits: MemberEdits, if_match: IfMatch
 ) -> Written:
     stored = step.stored
-    before = _snapshot(rt, stored.id, step.before, stored.active)
-    after = _snapshot(rt, stored.id, step.after, stored.active if step.active is None else step.active)
+    active = _state(rt, step.after, stored.active) if step.active is None else step.active
+    before = Snapshot(stored.id, step.before, stored.active and stored.entitled)
+    after = Snapshot(stored.id, step.after, active and stored.entitled)
     plan = await plan_members(deployment, caller, stored.id, edits)
-    same = step.after is step.before or (step.after == step.before and before.active == after.active)
+    same = step.after is step.before or (step.after == step.before and active == stored.active)
     if same and not plan:
         return Written(stored, False, ignored=step.ignored, quirks=step.quirks)
-    row = _row(rt, after, caller)
-    said = _with_members(deployment, caller, after, plan, say(deployment, caller.tenant, rt.name, before, after))
+    row = _row(rt, step.after, active, caller)
+    said = await _consequences(deployment, caller, rt, before, after, plan)
     values_before, values_after = values_of(step.before, rt), values_of(step.after, rt)
     # Edits of members alone commute: they need no guard, and many clients may make them at once.
     bump = same and if_match is None
@@ -233,7 +253,6 @@ async def _write(
         replace_members=plan.replace,
         values_in=tuple(values_after - values_before),
         values_out=tuple(values_before - values_after),
-        messages=said.messages,
         audit=_audit(caller, rt, "update", step.after, before=step.before, members=plan),
     )
     try:
@@ -244,29 +263,45 @@ async def _write(
         stored,
         version=committed.version,
         modified=committed.modified,
-        active=after.active,
+        active=active,
         doc=stored.doc if same else row.doc,
     )
     return Written(now_stored, True, receipt, step.ignored, step.quirks)
 
 
-def _with_members(deployment: Deployment, caller: Caller, group: Snapshot, plan: MemberPlan, said: Said) -> Said:
-    if not plan:
-        return said
-    event = MembershipChanged(group, tuple(plan.come), tuple(plan.go), replaced=plan.replace)
-    told = compose(deployment, caller.tenant, [event], {}, ends=False)
-    return Said((*said.messages, *told.messages), said.ends, said.unresolved)
+async def _consequences(
+    deployment: Deployment,
+    caller: Caller,
+    rt: ResourceType,
+    before: Snapshot | None,
+    after: Snapshot | None,
+    plan: MemberPlan,
+) -> Said:
+    """What a change means beyond the resource: events and standings, access that hangs on groups, the brake."""
+    if rt.name == "User":
+        refuse_to_harm(caller, before, after)
+    said = say(deployment, caller.tenant, rt.name, before, after)
+    if rt.name == "Group":
+        if plan and after is not None:
+            event = MembershipChanged(after, tuple(plan.come), tuple(plan.go), replaced=plan.replace)
+            told = compose(deployment, caller.tenant, [event], {}, ends=False)
+            said = replace(said, messages=(*said.messages, *told.messages))
+        said = await access_groups.follow(deployment, caller, before, after, plan, said)
+    return await brake.examine(deployment, caller, said) if said.losses else said
 
 
-def _snapshot(rt: ResourceType, resource_id: str, document: dict[str, Any], active: bool) -> Snapshot:
-    if rt.name == "User" and isinstance(document.get("active"), bool):
-        active = document["active"]
-    return Snapshot(resource_id, document, active)
+def _with_remains(loss: Loss, resource_id: str, remains: Mapping[str, Any]) -> Loss:
+    return replace(loss, remains=remains) if loss.resource_id == resource_id else loss
 
 
-def _row(rt: ResourceType, after: Snapshot, caller: Caller) -> ResourceRow:
-    unique = caller.options.unique_group_names
-    return row_of(dict(after.document), rt, active=after.active, unique_display_name=unique)
+def _state(rt: ResourceType, document: Mapping[str, Any], otherwise: bool) -> bool:
+    """The state column: what the document says, or what it was where the attribute is hidden."""
+    said = document.get("active") if rt.name == "User" else None
+    return said if isinstance(said, bool) else otherwise
+
+
+def _row(rt: ResourceType, document: dict[str, Any], active: bool, caller: Caller) -> ResourceRow:
+    return row_of(document, rt, active=active, unique_display_name=caller.options.unique_group_names)
 
 
 def _audit(

@@ -1,0 +1,152 @@
+"""Who lost access: what the mass brake counts, holds and releases, and what an undo restores from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import BigInteger, ColumnElement, Integer, Text, bindparam, delete, func, literal_column, select, update
+
+from scim_server.storage.database import Database
+from scim_server.storage.dialects import Dialect
+from scim_server.storage.statements import Statement
+from scim_server.storage.tables import Id, counter, deactivation, outbox, resource
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Somebody lost access at `at` (unix ms) by `actor`; `remains` brings a deleted user back."""
+
+    resource_id: str
+    change_id: str
+    at: int
+    how: str
+    actor: str
+    remains: Mapping[str, Any] | None
+    undone: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A termination that waits for a person."""
+
+    id: str
+    resource_id: str
+    store: str
+    subject: str
+    type: str
+    data: Mapping[str, Any]
+    created: int
+
+
+async def count_since(database: Database, tenant_id: str, since: int, limit: int) -> int:
+    """How many lost access since then, counted up to `limit`."""
+    rows = await database.read(_COUNT_SINCE, {"tenant_id": tenant_id, "since": since, "limit": limit})
+    return int(rows[0][0])
+
+
+async def count_active(database: Database, tenant_id: str) -> int:
+    """Users who have access now: all, less those that are inactive."""
+    rows = await database.read(_COUNT_ACTIVE, {"tenant_id": tenant_id})
+    return int(rows[0][0] or 0)
+
+
+async def listing(database: Database, tenant_id: str, since: int) -> list[Loss]:
+    """Who lost access since then, latest first."""
+    rows = await database.read(_LISTING, {"tenant_id": tenant_id, "since": since})
+    return [
+        Loss(
+            row["resource_id"],
+            row["change_id"],
+            row["at"],
+            row["how"],
+            row["actor"],
+            row["remains"] and orjson.loads(row["remains"]),
+            row["undone"],
+        )
+        for row in rows
+    ]
+
+
+async def mark_undone(database: Database, tenant_id: str, resource_id: str, change_id: str, at: int) -> None:
+    """Remember that a loss was undone."""
+    given = {"tenant_id": tenant_id, "resource_id": resource_id, "change_id": change_id, "at": at}
+    await database.write((_MARK_UNDONE, given))
+
+
+async def held(database: Database, tenant_id: str) -> list[Held]:
+    """What the brake of a tenant holds, oldest first."""
+    rows = await database.read(_HELD, {"tenant_id": tenant_id})
+    return [
+        Held(
+            row["id"],
+            row["resource_id"],
+            row["store"],
+            row["subject"],
+            row["type"],
+            orjson.loads(row["data"]),
+            row["created"],
+        )
+        for row in rows
+    ]
+
+
+async def forget(database: Database, before: int) -> None:
+    """Delete losses from before then, and with them what remained of deleted users."""
+    await database.write((_FORGET, {"before": before}))
+
+
+def _p(name: str, kind: Any) -> Any:
+    return bindparam(name, type_=kind)
+
+
+def _mine(table: Any) -> Any:
+    return table.c.tenant_id == _p("tenant_id", Id)
+
+
+def _count_since(d: Dialect) -> Any:
+    recent = (
+        select(literal_column("1"))
+        .where(_mine(deactivation), deactivation.c.at > _p("since", BigInteger))
+        .limit(_p("limit", Integer))
+        .subquery("recent")
+    )
+    return select(func.count()).select_from(recent)
+
+
+def _count_active(d: Dialect) -> Any:
+    users: ColumnElement[str] = literal_column("'User'", Text)
+    everyone = select(func.sum(counter.c.n)).where(_mine(counter), counter.c.type == users).scalar_subquery()
+    inactive = (
+        select(func.count())
+        .select_from(resource)
+        .where(_mine(resource), resource.c.type == users, ~resource.c.active)
+        .scalar_subquery()
+    )
+    return select(func.coalesce(everyone, 0) - inactive)
+
+
+_COUNT_SINCE = Statement(_count_since)
+_COUNT_ACTIVE = Statement(_count_active)
+_LISTING = Statement(
+    lambda d: (
+        select(deactivation)
+        .where(_mine(deactivation), deactivation.c.at > _p("since", BigInteger))
+        .order_by(deactivation.c.at.desc(), deactivation.c.resource_id)
+    )
+)
+_MARK_UNDONE = Statement(
+    lambda d: (
+        update(deactivation)
+        .where(
+            _mine(deactivation),
+            deactivation.c.resource_id == _p("resource_id", Id),
+            deactivation.c.change_id == _p("change_id", Id),
+        )
+        .values(undone=_p("at", BigInteger))
+    )
+)
+_HELD = Statement(
+    lambda d: select(outbox).where(_mine(outbox), outbox.c.held, outbox.c.settled.is_(None)).order_by(outbox.c.id)
+)
+_FORGET = Statement(lambda d: delete(deactivation).where(deactivation.c.at < _p("before", BigInteger)))
