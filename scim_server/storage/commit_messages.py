@@ -86,6 +86,8 @@ def moves(certain: bool, if_denied: bool, d: Dialect, guard: ColumnElement[bool]
                 subject.c.store == said.c.store,
                 subject.c.subject == said.c.subject,
                 subject.c.denied,
+                # What this very change denies stays denied.
+                subject.c.change_id != _p("change_id", Id),
                 said.c.if_denied,
                 guard,
             )

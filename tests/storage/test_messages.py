@@ -161,3 +161,9 @@ async def test_two_users_who_share_a_subject_may_lose_it_at_once(database: Datab
     shared = [terminate("shared", resource_id=tenant.new_id()) for _ in range(2)]
     said = await _say(database, tenant, *shared, at=5_000)
     assert [(each.id, each.epoch, each.denied) for each in said] == [(each.id, 5_000, True) for each in shared]
+
+
+async def test_a_subject_that_one_loses_and_another_gets_at_once_is_denied(database: Database, tenant: Tenant) -> None:
+    await _say(database, tenant, terminate("shared"), at=1_000)
+    said = await _say(database, tenant, terminate("shared"), lift("shared"), at=5_000)
+    assert {(each.epoch, each.denied) for each in said} == {(5_000, True)}
