@@ -74,6 +74,8 @@ def upgrade() -> None:
         sa.Column("sessions", sa.Integer(), nullable=True),
         sa.Column("guard_seen", sa.Boolean(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("echoes", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("echo_due", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("action IN ('terminate', 'lift', 'notify')", name="outbox_action"),
         sa.PrimaryKeyConstraint("id"),
     )
@@ -85,6 +87,14 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("settled IS NULL"),
         sqlite_where=sa.text("settled IS NULL"),
+    )
+    op.create_index(
+        "outbox_echo",
+        "outbox",
+        ["store", "echo_due"],
+        unique=False,
+        postgresql_where=sa.text("echo_due IS NOT NULL"),
+        sqlite_where=sa.text("echo_due IS NOT NULL"),
     )
     op.create_index("outbox_feed", "outbox", ["tenant_id", "store", "position", "id"], unique=False)
     op.create_index(
@@ -154,6 +164,23 @@ def upgrade() -> None:
     )
     op.create_index("resource_value_of", "resource_value", ["tenant_id", "type", "resource_id"], unique=False)
     op.create_table(
+        "sentinel",
+        sa.Column("store", Key, nullable=False),
+        sa.Column("tenant", Key, nullable=False),
+        sa.Column("id", Id, nullable=False),
+        sa.Column("template", sa.Text(), nullable=False),
+        sa.Column("planned", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("confirmed", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("fingerprint", sa.Text(), nullable=True),
+        sa.Column("owner", Id, nullable=True),
+        sa.Column("leased", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("lost", sa.BigInteger(), nullable=True),
+        sa.Column("stage", Key, nullable=True),
+        sa.Column("after_tenant", Key, server_default=sa.text("''"), nullable=False),
+        sa.Column("after_id", Key, server_default=sa.text("''"), nullable=False),
+        sa.PrimaryKeyConstraint("store", "tenant"),
+    )
+    op.create_table(
         "subject",
         sa.Column("tenant_id", Id, nullable=False),
         sa.Column("store", Key, nullable=False),
@@ -166,14 +193,6 @@ def upgrade() -> None:
         sa.Column("modified", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "store", "subject"),
     )
-    op.create_index(
-        "subject_denied",
-        "subject",
-        ["store", "tenant_id", "subject"],
-        unique=False,
-        postgresql_where=sa.text("denied"),
-        sqlite_where=sa.text("denied"),
-    )
     op.create_table(
         "tenant",
         sa.Column("id", Id, nullable=False),
@@ -183,6 +202,12 @@ def upgrade() -> None:
         sa.Column("frozen_until", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name"),
+    )
+    op.create_table(
+        "secret",
+        sa.Column("name", Key, nullable=False),
+        sa.Column("value", Key, nullable=False),
+        sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
         "token",
@@ -218,8 +243,10 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("member")
     op.drop_table("token")
+    op.drop_table("secret")
     op.drop_table("tenant")
     op.drop_table("subject")
+    op.drop_table("sentinel")
     op.drop_table("resource_value")
     op.drop_table("resource")
     op.drop_table("outbox")

@@ -90,20 +90,38 @@ class SessionInfo:
     expires_in_s: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A canary's session: how long its end took, and what went wrong (None: it is gone, as it should be)."""
+
+    seconds: float
+    fault: str | None = None
+
+
 class SessionStore(Protocol):
     """One configured store. `inline`: deliver before the HTTP answer. `events`: True when it wants every change
-    ("notify"), not only standings."""
+    ("notify"), not only standings. `per_tenant`: each tenant has a server or database of its own."""
 
     name: str
     kind: str
     inline: bool
     events: bool
 
+    @property
+    def per_tenant(self) -> bool: ...
+
     async def deliver(self, delivery: Delivery) -> Outcome:
         """Bring the store in line with the delivery. Idempotent; older gates never replace newer ones."""
 
     async def assert_gates(self, tenant: str, gates: Sequence[tuple[str, Gate]]) -> Outcome:
         """Write these (subject, gate) pairs again and end what sessions the denied ones have: after a restart."""
+
+    async def beat(self, tenant: str, sentinel: str, floor: int, value: int) -> int | None:
+        """The value of the gate named `sentinel` (0: there is none), which is raised to `value` unless it was below
+        `floor`: then the store forgot what it had confirmed. None: it keeps no sentinel. Raises StoreUnreachable."""
+
+    async def canary(self, tenant: str) -> Trial | None:
+        """End a session of a subject that nobody has, for real; None where that cannot be tried, or costs too much."""
 
     async def check(self, tenant: str) -> list[Finding]:
         """Prove rights, index, key pattern and round-trip time with a canary subject; leave nothing behind."""

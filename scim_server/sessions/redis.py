@@ -39,10 +39,11 @@ from scim_server.sessions.port import (
     Retry,
     SessionInfo,
     StoreUnreachable,
+    Trial,
     session_info,
     unfit,
 )
-from scim_server.sessions.redis_check import check_store
+from scim_server.sessions.redis_check import check_store, try_canary
 from scim_server.sessions.redis_keys import Wanted, pieces, rendered, session_id, session_keys
 from scim_server.sessions.redis_scan import SharedScan
 
@@ -88,6 +89,7 @@ class RedisStore:
     def __init__(self, settings: RedisSettings) -> None:
         self.name = settings.name
         self.settings = settings
+        self.per_tenant = bool(settings.url.names())
         self._servers: dict[str, _Server] = {}
 
     async def deliver(self, delivery: Delivery) -> Outcome:
@@ -110,6 +112,28 @@ class RedisStore:
             return Done(await self._assert_all(tenant, todo))
         except (RedisError, OSError) as problem:
             return self._outcome(problem)
+
+    async def beat(self, tenant: str, sentinel: str, floor: int, value: int) -> int | None:
+        """The sentinel is a gate under `gate_key`. Raise StoreUnreachable."""
+        if self.settings.gate_key is None:
+            return None
+        key = rendered(self.settings.gate_key, Wanted(tenant, sentinel))
+        async with self._answering():
+            client = self.client(tenant)
+            held = _epoch(await client.get(key))
+            if floor <= held < value:
+                await client.set(key, str(Gate(value, False, 0)), px=self._ttl_ms)
+        return held
+
+    async def canary(self, tenant: str) -> Trial | None:
+        """Writes a session as the CRM would, ends it and looks; None where sessions must be looked for."""
+        if self.settings.finds_by == "scan":
+            return None
+        try:
+            return await try_canary(self, self.client(tenant), tenant)
+        except (RedisError, OSError) as problem:
+            outcome = self._outcome(problem)
+            return Trial(0.0, outcome.why) if isinstance(outcome, Retry) else None  # without the right to, no trial
 
     async def check(self, tenant: str) -> list[Finding]:
         """Ends a canary's session and says what it took, what rights it needs and whether the index is filled."""
@@ -152,6 +176,10 @@ class RedisStore:
                 await client.aclose()
         self._servers.clear()
 
+    @property
+    def _ttl_ms(self) -> int:
+        return self.settings.max_session_days * 86_400_000
+
     def client(self, tenant: str) -> Client:
         """The client that serves a tenant."""
         return self._server(tenant).client
@@ -188,7 +216,7 @@ class RedisStore:
             "value": str(gate),
             "epoch": gate.epoch if gate else 0,
             "denied": int(gate.denied) if gate else 0,
-            "ttl": settings.max_session_days * 86_400_000,
+            "ttl": self._ttl_ms,
             "ending": ending,
             "fixed": fixed,
             "keys": keys,
@@ -366,6 +394,11 @@ def _ended(raw: list[Any]) -> _Ended:
 
 def _fresh(heartbeat: bytes | None) -> bool:
     return bool(heartbeat and heartbeat.isdigit() and now_ms() - int(heartbeat) < _HEARTBEAT_MS)
+
+
+def _epoch(marker: bytes | None) -> int:
+    epoch = (marker or b"").partition(b":")[0]
+    return int(epoch) if epoch.isdigit() else 0
 
 
 def _ids(info: dict[str, Any]) -> str:

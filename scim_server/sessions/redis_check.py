@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 from redis.exceptions import RedisError
 
-from scim_server.clock import new_id
+from scim_server.clock import new_id, now_ms
 from scim_server.events.subject import Template
 from scim_server.sessions.config import RedisSettings
-from scim_server.sessions.port import Delivery, Done, Finding, Gate, Outcome
+from scim_server.sessions.port import Delivery, Done, Finding, Gate, Outcome, Trial
 from scim_server.sessions.redis_keys import Wanted, key_shape, match_pattern, rendered, session_keys
 from scim_server.sessions.redis_values import ENCODINGS
 
@@ -32,7 +32,7 @@ class _Store(Protocol):
 async def check_store(store: _Store, client: Any, tenant: str) -> list[Finding]:
     """Raise RedisError or OSError for what keeps it from going on; it cleans up behind itself even then."""
     settings = store.settings
-    canary = _Canary(settings, Wanted(tenant, f"scim-check-{new_id()}"))
+    canary = _Canary(settings, Wanted(tenant, f"scim-check-{new_id()}"), Gate(epoch=1, denied=True, not_before=0))
     findings = [Finding(True, f"{store.name}: rights needed", _rights(settings, tenant))]
     async with canary.planted(client):
         started = perf_counter()
@@ -47,13 +47,27 @@ async def check_store(store: _Store, client: Any, tenant: str) -> list[Finding]:
     return findings
 
 
+async def try_canary(store: _Store, client: Any, tenant: str) -> Trial:
+    """End a canary's session, as often as one likes: it is always the same subject's. Raise as `check_store` does."""
+    canary = _Canary(store.settings, Wanted(tenant, "scim-canary"), Gate(now_ms(), denied=True, not_before=0))
+    async with canary.planted(client):
+        started = perf_counter()
+        outcome = await store.deliver(canary.delivery())
+        seconds = perf_counter() - started
+        if not isinstance(outcome, Done):
+            return Trial(seconds, outcome.why)
+        faults = [finding for finding in await canary.verdict(client, store.name, outcome) if not finding.ok]
+    return Trial(seconds, f"{faults[0].what} {faults[0].hint}".strip() if faults else None)
+
+
 class _Canary:
     """A subject that nobody has, with one session."""
 
-    def __init__(self, settings: RedisSettings, wanted: Wanted) -> None:
+    def __init__(self, settings: RedisSettings, wanted: Wanted, standing: Gate) -> None:
         self._settings = settings
         self._wanted = wanted
-        self._sid = wanted.subject.encode()
+        self._standing = standing
+        self._sid = new_id().encode()
         self._keys = [keys[0] for keys in session_keys(settings.session_key, wanted, [self._sid])]
         self._hashes: list[str] = [rendered(template, wanted) for template in settings.hash_key]
         self._index = settings.index_key and rendered(settings.index_key, wanted)
@@ -74,8 +88,7 @@ class _Canary:
             await self._removed(client)
 
     def delivery(self) -> Delivery:
-        gate = Gate(epoch=1, denied=True, not_before=0)
-        return Delivery(new_id(), *self._wanted, "terminate", gate, "scim.check", 0)
+        return Delivery(new_id(), *self._wanted, "terminate", self._standing, "scim.check", 0)
 
     async def verdict(self, client: Any, name: str, outcome: Done) -> list[Finding]:
         records = [bool(await client.exists(key)) for key in self._keys]
@@ -87,7 +100,7 @@ class _Canary:
             else Finding(False, f"{name}: the canary session is still there", "check session_key and value_contains")
         ]
         if self._gate:
-            written = await client.get(self._gate) == b"1:1:0"
+            written = await client.get(self._gate) == str(self._standing).encode()
             findings.append(Finding(written, f"{name}: the gate was written before the session ended"))
         return findings
 
@@ -149,7 +162,8 @@ def _matching(template: Template, keys: list[bytes]) -> int:
 
 
 def _rights(settings: RedisSettings, tenant: str) -> str:
-    """The least that works, as an ACL line. SADD, SET of sessions and EXISTS are only for this check."""
+    """The least that works, as an ACL line. SADD, SET of sessions and EXISTS are only for this check
+    and the canary."""
     templates = [*settings.session_key, *settings.hash_key]
     if settings.index_key:
         templates.append(settings.index_key)

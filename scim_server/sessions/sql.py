@@ -22,6 +22,7 @@ from scim_server.sessions.port import (
     Retry,
     SessionInfo,
     StoreUnreachable,
+    Trial,
     unfit,
 )
 from scim_server.sessions.sql_database import Rejected, SqlDatabase, Unanswered, Unconvertible
@@ -31,6 +32,8 @@ _GATE_QUERY: Final = Statement.parse("SELECT epoch, denied FROM scim_gate WHERE 
 _HEARTBEAT: Final = Statement.parse("SELECT seen_ms FROM scim_guard WHERE name = :tenant")
 _FORGET: Final = Statement.parse("DELETE FROM scim_gate WHERE subject = :subject")
 _HEARTBEAT_MS: Final = 60_000
+_CANARY: Final = ("scim-canary", "00000000-0000-7000-8000-000000000000", "-32001")
+"""Subjects that nobody has, for columns of text, uuid and integer; the same each time, so that one gate row is left."""
 
 
 def gate_tables() -> str:
@@ -52,6 +55,7 @@ class SqlStore:
         self._databases: dict[str, SqlDatabase] = {}
         self._default_gate = settings.gate_statement == "default"
         self._gate_query = settings.gate_query or (_GATE_QUERY if self._default_gate else None)
+        self.per_tenant = bool(settings.url.names())
 
     async def deliver(self, delivery: Delivery) -> Outcome:
         """Gate, then sessions. A delivery that comes after a newer gate let the subject in again ends nothing."""
@@ -68,17 +72,52 @@ class SqlStore:
             return Refused(str(problem))
 
     async def assert_gates(self, tenant: str, gates: Sequence[tuple[str, Gate]]) -> Outcome:
-        """One after the other: a database that restarts has lost nothing it confirmed, so this is rare."""
+        """One after the other: a database that restarts has lost nothing it confirmed, so this is rare. A subject that
+        is not of the column's type has no sessions, and keeps none of the others waiting."""
         ended = 0
         try:
             for subject, gate in gates:
-                if not unfit(subject):
+                if unfit(subject):
+                    continue
+                try:
                     ended += (await self._apply(tenant, subject, gate, gate.denied)).sessions
+                except Unconvertible:
+                    continue
         except Unanswered as problem:
             return Retry(str(problem))
         except Rejected as problem:
             return Refused(str(problem))
         return Done(ended)
+
+    async def beat(self, tenant: str, sentinel: str, floor: int, value: int) -> int | None:
+        """Needs a gate that can be read back and takes any text as its subject. Raise StoreUnreachable."""
+        database = self._database(tenant)
+        statement = self._gate_statement(database)
+        if statement is None or self._gate_query is None:
+            return None
+        values = _values(tenant, sentinel, Gate(value, False, 0))
+        try:
+            rows = await database.fetch(self._gate_query, values)
+            held = int(rows[0][0]) if rows else 0
+            kept = not floor <= held < value or (await database.execute([statement], values))[0]
+        except Unconvertible:
+            return None
+        except (Unanswered, Rejected) as problem:
+            raise StoreUnreachable(f"{self.name}: {problem}") from None
+        return held if kept else None
+
+    async def canary(self, tenant: str) -> Trial | None:
+        """Gate and statements for a subject without sessions: we do not know how the CRM would write one."""
+        started = perf_counter()
+        for canary in _CANARY:
+            try:
+                await self._apply(tenant, canary, Gate(now_ms(), True, 0), ending=True)
+            except Unconvertible:
+                continue
+            except (Unanswered, Rejected) as problem:
+                return Trial(perf_counter() - started, str(problem))
+            return Trial(perf_counter() - started)
+        return None
 
     async def check(self, tenant: str) -> list[Finding]:
         """Runs the statements for a subject that nobody has, and asks how the database would find a session."""

@@ -16,7 +16,7 @@ import orjson
 
 from scim_server.clock import new_id, now_ms
 from scim_server.sessions.config import WebhookSettings
-from scim_server.sessions.port import Delivery, Done, Finding, Gate, Outcome, Refused, Retry, SessionInfo
+from scim_server.sessions.port import Delivery, Done, Finding, Gate, Outcome, Refused, Retry, SessionInfo, Trial
 from scim_server.sessions.signing import signed_headers, signing_key
 
 _READ_AT_MOST: Final = 64 * 1024
@@ -51,6 +51,19 @@ class WebhookStore:
     async def assert_gates(self, tenant: str, gates: Sequence[tuple[str, Gate]]) -> Outcome:
         """Nothing to do: what a receiver has answered for is its own to keep."""
         return Done()
+
+    @property
+    def per_tenant(self) -> bool:
+        """Nothing is kept there, so it makes no difference."""
+        return False
+
+    async def beat(self, tenant: str, sentinel: str, floor: int, value: int) -> int | None:
+        """None: a receiver keeps nothing for us."""
+        return None
+
+    async def canary(self, tenant: str) -> Trial | None:
+        """None: a receiver would take it for somebody's."""
+        return None
 
     async def check(self, tenant: str) -> list[Finding]:
         """A signed message of type `scim.check` must be taken, and one with a forged signature refused."""

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Boolean,
     Integer,
     Text,
+    and_,
     bindparam,
     case,
     delete,
@@ -30,7 +31,7 @@ from scim_server.storage.change import Action
 from scim_server.storage.database import Database, Row
 from scim_server.storage.dialects import Dialect
 from scim_server.storage.statements import Statement
-from scim_server.storage.tables import Id, Key, outbox, subject, tenant
+from scim_server.storage.tables import Id, Key, outbox, tenant
 
 LEASE_MS = 15_000
 
@@ -55,7 +56,8 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What came of one attempt: `outcome` done or refused settles the row; None makes it due again in `delay_ms`."""
+    """What came of one attempt: `outcome` done or refused settles the row; None makes it due again in `delay_ms`.
+    A kill that is done is repeated after `echo_ms`, if given (echoes.py)."""
 
     id: str
     outcome: str | None
@@ -63,16 +65,19 @@ class Settlement:
     guard_seen: bool | None = None
     error: str | None = None
     delay_ms: int = 0
+    echo_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Of one store: messages on their way, the creation time of the oldest (unix ms), and those a brake holds."""
+    """Of one store: messages on their way, the creation time of the oldest (unix ms), those a brake holds, and the
+    creation time of the oldest kill that nobody holds."""
 
     store: str
     waiting: int
     oldest: int | None
     held: int
+    oldest_kill: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ async def claim(database: Database, store: str, limit: int, lease_ms: int = LEAS
     """Take up to `limit` due messages of a store, at most the oldest one of each subject (first in, first out)."""
     given = {"store": store, "limit": limit, "lease": lease_ms}
     (rows,) = await database.write((_CLAIM, given))
-    return sorted((_claimed(row) for row in rows), key=lambda message: message.id)
+    return sorted((claimed_from(row) for row in rows), key=lambda message: message.id)
 
 
 async def settle(database: Database, settlements: Sequence[Settlement]) -> None:
@@ -108,10 +113,30 @@ async def hasten(database: Database, store: str) -> None:
     await database.write((_HASTEN, {"store": store}))
 
 
+async def retry(database: Database, *, store: str | None = None, ids: Sequence[str] = ()) -> int:
+    """Make waiting messages due now: those of a store, those of these ids (none given: all); how many."""
+    (rows,) = await database.write((_RETRY, _chosen(database, store, ids)))
+    return len(rows)
+
+
+async def replay(database: Database, *, store: str | None = None, ids: Sequence[str] = (), since: int = 0) -> int:
+    """Queue again what was refused or given up, of what was created `since` (unix ms); how many."""
+    (rows,) = await database.write((_REPLAY, {**_chosen(database, store, ids), "since": since}))
+    return len(rows)
+
+
+async def next_due(database: Database, store: str) -> int | None:
+    """In how many ms something that now waits for a lease or a retry comes due; None when nothing does."""
+    (row,) = await database.read(_NEXT_DUE, {"store": store})
+    return None if row["ms"] is None else int(row["ms"])
+
+
 async def backlog(database: Database) -> list[Backlog]:
     """What is on its way, by store, including stores that are no longer configured."""
     rows = await database.read(_BACKLOG, {})
-    return [Backlog(row["store"], int(row["waiting"]), row["oldest"], int(row["held"])) for row in rows]
+    return [
+        Backlog(row["store"], int(row["waiting"]), row["oldest"], int(row["held"]), row["oldest_kill"]) for row in rows
+    ]
 
 
 async def listing(database: Database, limit: int = 1000) -> list[Entry]:
@@ -131,22 +156,14 @@ async def listing(database: Database, limit: int = 1000) -> list[Entry]:
     ]
 
 
-async def denied_subjects(
-    database: Database, store: str, after: tuple[str, str], limit: int
-) -> list[tuple[str, str, str, int, int]]:
-    """(tenant id, tenant name, subject, epoch, not_before) of denied subjects of a store, in key order from `after`."""
-    given = {"store": store, "after_tenant": after[0], "after_subject": after[1], "limit": limit}
-    rows = await database.read(_DENIED, given)
-    return [(row["tenant_id"], row["name"], row["subject"], row["epoch"], row["not_before"]) for row in rows]
-
-
 async def forget(database: Database, older_than: int, limit: int = 1000) -> int:
     """Delete settled messages from before a time (unix ms); how many went."""
     (rows,) = await database.write((_FORGET, {"before": older_than, "limit": limit}))
     return len(rows)
 
 
-def _claimed(row: Row) -> Claimed:
+def claimed_from(row: Row) -> Claimed:
+    """A row of the table with the tenant's name."""
     return Claimed(
         id=row["id"],
         tenant=row["tenant"],
@@ -163,8 +180,19 @@ def _claimed(row: Row) -> Claimed:
     )
 
 
+def _chosen(database: Database, store: str | None, ids: Sequence[str]) -> dict[str, Any]:
+    return {"store": store, "all": not ids, "ids": database.dialect.pack_list(list(ids))}
+
+
 def _p(name: str, kind: Any) -> Any:
     return bindparam(name, type_=kind)
+
+
+def _is_chosen(d: Dialect) -> Any:
+    return and_(
+        or_(_p("store", Key).is_(None), outbox.c.store == _p("store", Key)),
+        or_(_p("all", Boolean), d.any_of(outbox.c.id, "ids", Id)),
+    )
 
 
 def _claim(d: Dialect) -> Any:
@@ -213,6 +241,7 @@ def _settle(d: Dialect) -> Any:
             "guard_seen": Boolean(),
             "error": Text(),
             "delay_ms": BigInteger(),
+            "echo_ms": BigInteger(),
         },
     )
     return (
@@ -226,6 +255,15 @@ def _settle(d: Dialect) -> Any:
             error=said.c.error,
             settled=case((said.c.outcome.is_not(None), d.now())),
             due=d.now() + said.c.delay_ms,
+            # Who is still welcome may have signed in again: a revocation is not repeated.
+            echo_due=case(
+                (
+                    and_(
+                        said.c.echo_ms.is_not(None), outbox.c.action == literal_column("'terminate'"), outbox.c.denied
+                    ),
+                    d.now() + said.c.echo_ms,
+                )
+            ),
         )
     )
 
@@ -239,6 +277,29 @@ _HASTEN = Statement(
         .values(due=d.now())
     )
 )
+_RETRY = Statement(
+    lambda d: (
+        update(outbox)
+        .where(_is_chosen(d), outbox.c.settled.is_(None), ~outbox.c.held)
+        .values(due=d.now())
+        .returning(outbox.c.id)
+    )
+)
+_REPLAY = Statement(
+    lambda d: (
+        update(outbox)
+        .where(
+            _is_chosen(d), outbox.c.outcome == literal_column("'refused'"), outbox.c.created >= _p("since", BigInteger)
+        )
+        .values(settled=None, outcome=None, attempts=literal_column("0"), due=d.now())
+        .returning(outbox.c.id)
+    )
+)
+_NEXT_DUE = Statement(
+    lambda d: select((func.min(outbox.c.due) - d.now()).label("ms")).where(
+        outbox.c.store == _p("store", Key), outbox.c.settled.is_(None), ~outbox.c.held, outbox.c.due > d.now()
+    )
+)
 _BACKLOG = Statement(
     lambda d: (
         select(
@@ -246,6 +307,9 @@ _BACKLOG = Statement(
             func.count().label("waiting"),
             func.min(outbox.c.created).label("oldest"),
             func.sum(case((outbox.c.held, 1), else_=0)).label("held"),
+            func.min(
+                case((and_(~outbox.c.held, outbox.c.action == literal_column("'terminate'")), outbox.c.created))
+            ).label("oldest_kill"),
         )
         .where(outbox.c.settled.is_(None))
         .group_by(outbox.c.store)
@@ -266,22 +330,6 @@ _LISTING = Statement(
         .join(tenant, tenant.c.id == outbox.c.tenant_id)
         .where(or_(outbox.c.settled.is_(None), outbox.c.outcome == literal_column("'refused'")))
         .order_by(outbox.c.id)
-        .limit(_p("limit", Integer))
-    )
-)
-_DENIED = Statement(
-    lambda d: (
-        select(subject.c.tenant_id, tenant.c.name, subject.c.subject, subject.c.epoch, subject.c.not_before)
-        .join(tenant, tenant.c.id == subject.c.tenant_id)
-        .where(
-            subject.c.store == _p("store", Key),
-            subject.c.denied,
-            or_(
-                subject.c.tenant_id > _p("after_tenant", Id),
-                (subject.c.tenant_id == _p("after_tenant", Id)) & (subject.c.subject > _p("after_subject", Key)),
-            ),
-        )
-        .order_by(subject.c.tenant_id, subject.c.subject)
         .limit(_p("limit", Integer))
     )
 )

@@ -1,7 +1,7 @@
 """The tables, for both databases. Every key starts with tenant_id, so that the data can be sharded by tenant;
-`tenant`, `token` and `outbox` are the exceptions. All timestamps are unix milliseconds, ids are UUIDv7 made by the
-application, and text that is compared is folded in Python and stored in binary collation: databases disagree
-about lower case.
+`tenant`, `token`, `secret`, `outbox` and `sentinel` are the exceptions. All timestamps are unix milliseconds, ids are
+UUIDv7 made by the application, and text that is compared is folded in Python and stored in binary collation:
+databases disagree about lower case.
 """
 
 from sqlalchemy import (
@@ -50,6 +50,14 @@ token = Table(
     Column("last_used", BigInteger),  # to the minute
     Column("revoked", BigInteger),
     Index("token_tenant", "tenant_id"),
+)
+
+# Keys that all processes share (secret.py).
+secret = Table(
+    "secret",
+    metadata,
+    Column("name", Key, primary_key=True),
+    Column("value", Key, nullable=False),  # hex
 )
 
 resource = Table(
@@ -140,14 +148,6 @@ subject = Table(
     Column("not_before", BigInteger, nullable=False),
     Column("modified", BigInteger, nullable=False),
     PrimaryKeyConstraint("tenant_id", "store", "subject"),
-    Index(
-        "subject_denied",
-        "store",
-        "tenant_id",
-        "subject",
-        postgresql_where=text("denied"),
-        sqlite_where=text("denied"),
-    ),
 )
 
 outbox = Table(
@@ -178,6 +178,8 @@ outbox = Table(
     Column("sessions", Integer),
     Column("guard_seen", Boolean),
     Column("error", Text),  # of the last attempt
+    Column("echoes", Integer, nullable=False, server_default=text("0")),  # repetitions done after it was settled
+    Column("echo_due", BigInteger),  # the next one; NULL: none. No part of the queue, so it holds nothing up
     CheckConstraint("action IN ('terminate', 'lift', 'notify')", name="outbox_action"),
     Index(
         "outbox_due",
@@ -197,6 +199,13 @@ outbox = Table(
         sqlite_where=text("settled IS NULL"),
     ),
     Index("outbox_change", "change_id"),
+    Index(
+        "outbox_echo",
+        "store",
+        "echo_due",
+        postgresql_where=text("echo_due IS NOT NULL"),
+        sqlite_where=text("echo_due IS NOT NULL"),
+    ),
     Index("outbox_feed", "tenant_id", "store", "position", "id"),
     Index(
         "outbox_settled",
@@ -204,6 +213,27 @@ outbox = Table(
         postgresql_where=text("settled IS NOT NULL"),
         sqlite_where=text("settled IS NOT NULL"),
     ),
+)
+
+# What was last known of each session store, so that one that forgot something is noticed, and one that is new is told
+# who may not come in. One row a store, or one a tenant where each tenant has a server of its own.
+sentinel = Table(
+    "sentinel",
+    metadata,
+    Column("store", Key, nullable=False),
+    Column("tenant", Key, nullable=False),  # a tenant's name; "" for all
+    Column("id", Id, nullable=False),  # the sentinel's name in the store; marks the subjects of the backfill too
+    Column("template", Text, nullable=False),  # the subject template that the backfill was for
+    Column("planned", BigInteger, nullable=False, server_default=text("0")),  # the value on its way to the store
+    Column("confirmed", BigInteger, nullable=False, server_default=text("0")),  # a value that the store had
+    Column("fingerprint", Text),
+    Column("owner", Id),  # the process that beats and mends
+    Column("leased", BigInteger, nullable=False, server_default=text("0")),  # until when it is the only one
+    Column("lost", BigInteger),  # when the store was found to have lost something; NULL once that is made good
+    Column("stage", Key),  # of the backfill: deny | spare; NULL when it is done
+    Column("after_tenant", Key, nullable=False, server_default=text("''")),  # how far the stage has come
+    Column("after_id", Key, nullable=False, server_default=text("''")),
+    PrimaryKeyConstraint("store", "tenant"),
 )
 
 audit = Table(
