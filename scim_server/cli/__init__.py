@@ -5,7 +5,7 @@ Exit codes: 0 done, 1 failed with one clear line, 2 usage. Each verb does its wo
 
 import typer
 
-from scim_server.cli import outbox, people, serve, stores, tenants, tokens
+from scim_server.cli import amends, outbox, people, serve, stores, tenants, tokens
 from scim_server.cli.terminal import run_guarded
 
 app = typer.Typer(
@@ -24,6 +24,9 @@ app.add_typer(tokens.app, name="token", help="Bearer tokens of the identity prov
 app.add_typer(people.app, name="user", help="Cut one person off, or let them in again.")
 app.add_typer(stores.app, name="sessions", help="The CRM's session stores.")
 app.add_typer(outbox.app, name="outbox", help="Messages on their way to session stores.")
+app.add_typer(amends.brake, name="brake", help="Kills that the mass brake holds.")
+app.add_typer(amends.undo, name="deactivations", help="Who lost access, and how to undo it.")
+app.command()(amends.receipt)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """`user …`: one person, named by id, userName or externalId, through the same write path as SCIM."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -14,20 +15,24 @@ User = Annotated[str, typer.Argument(help="id, userName or externalId.")]
 
 
 @app.command()
-def deactivate(user: User, tenant: str = TENANT) -> None:
+def deactivate(
+    user: User,
+    tenant: str = TENANT,
+    override: Annotated[bool, typer.Option("--override", help="Even a protected recovery account.")] = False,
+) -> None:
     """End a person's sessions and access now."""
-    _set_active(user, tenant, False)
+    _set_active(user, tenant, False, override)
 
 
 @app.command()
 def reactivate(user: User, tenant: str = TENANT) -> None:
     """Let a person sign in again; old sessions stay dead."""
-    _set_active(user, tenant, True)
+    _set_active(user, tenant, True, False)
 
 
-def _set_active(user: str, tenant: str, active: bool) -> None:
+def _set_active(user: str, tenant: str, active: bool, override: bool) -> None:
     async def work(parts: Parts) -> tuple[bool, Receipt | None]:
-        caller = await operator(parts, tenant)
+        caller = replace(await operator(parts, tenant), override=override)
         found = await operations.find_user(parts.deployment, caller, user)
         if found is None:
             raise Failure(f"Tenant {tenant} has no user with the id, userName or externalId {user!r}.")

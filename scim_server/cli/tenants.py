@@ -6,10 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from scim_server.app import Parts
-from scim_server.cli.terminal import AS_JSON, Failure, find_tenant, moment, say, show, stamp, with_deployment
+from scim_server.cli.terminal import AS_JSON, Failure, find_tenant, moment, operator, say, show, stamp, with_deployment
 from scim_server.clock import new_id, now_ms
 from scim_server.storage.access import TenantRow, tenants
-from scim_server.usecases import access
+from scim_server.usecases import access, access_groups
 from scim_server.usecases.options import OPTIONS, TenantOptions
 
 app = typer.Typer(no_args_is_help=True)
@@ -64,11 +64,16 @@ def set_(
 ) -> None:
     """Set options of a tenant."""
 
-    async def work(parts: Parts) -> None:
+    async def work(parts: Parts) -> tuple[int, int]:
         await access.set_options(parts.deployment.database, await find_tenant(parts, name), assignments, **stamp())
+        if not any(assignment.startswith(("access_groups=", "protected_accounts=")) for assignment in assignments):
+            return 0, 0
+        return await access_groups.reconcile(parts.deployment, await operator(parts, name))
 
-    with_deployment(work)
+    lost, gained = with_deployment(work)
     say(f"Tenant {name} is changed; running servers know within a second.")
+    if lost or gained:
+        say(f"By the access groups {lost} users lost access and {gained} got it.")
 
 
 @app.command()

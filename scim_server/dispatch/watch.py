@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from scim_server import metrics
 from scim_server.dispatch.terminator import Line
 from scim_server.protocol.errors import ScimError
+from scim_server.storage import deactivations
 from scim_server.storage.access import tenants, tokens
 from scim_server.storage.database import Database
 from scim_server.storage.outbox import backlog, forget
@@ -48,6 +49,7 @@ class Watch:
         await self._look_at_backlog()
         await self._look_at_tokens()
         await forget(self._database, self._now() - RETENTION_MS)
+        await deactivations.forget(self._database, self._now() - RETENTION_MS)
 
     async def _run(self) -> None:
         while True:

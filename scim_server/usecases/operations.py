@@ -8,32 +8,38 @@ from scim_server.protocol import filter as filters
 from scim_server.protocol import patch as patching
 from scim_server.protocol.attributes import INTEROP, ResourceType
 from scim_server.sessions.port import Finding
-from scim_server.storage import resources
+from scim_server.storage import listing
 from scim_server.storage.change import Audit, Change
-from scim_server.storage.resources import Sort, Stored
+from scim_server.storage.listing import Sort
+from scim_server.storage.resources import Stored
 from scim_server.usecases import provisioning
 from scim_server.usecases.access import Caller
 from scim_server.usecases.change import Receipt, Said, commit_and_deliver, compose
 from scim_server.usecases.deployment import Deployment, Subscriber
+from scim_server.usecases.membership import is_id
 
 SAMPLE = 1_000
 
 
 async def find_user(deployment: Deployment, caller: Caller, name: str) -> Stored | None:
     """A user by id, else userName, else externalId; None when there is none or the externalId is not unique."""
-    rt = _user_type(deployment)
-    if provisioning.is_id(name):
-        found = await resources.load(deployment.database, caller.tenant_id, rt.name, name.lower(), groups=False)
+    for attribute in ("id", "userName", "externalId"):
+        found = await find_user_by(deployment, caller, attribute, name)
         if found is not None:
             return found
-    for attribute in ("userName", "externalId"):
-        query = filters.parse(f"{attribute} eq {orjson.dumps(name).decode()}", rt, INTEROP)
-        page = await resources.search(
-            deployment.database, caller.tenant_id, rt, query, sort=Sort(), offset=0, limit=2, groups=False
-        )
-        if len(page.resources) == 1:
-            return page.resources[0]
     return None
+
+
+async def find_user_by(deployment: Deployment, caller: Caller, attribute: str, value: str) -> Stored | None:
+    """A user by `id`, `userName` or `externalId`; None when there is none or more than one."""
+    rt = _user_type(deployment)
+    if attribute == "id" and not is_id(value):
+        return None
+    query = filters.parse(f"{attribute} eq {orjson.dumps(value).decode()}", rt, INTEROP)
+    page = await listing.search(
+        deployment.database, caller.tenant_id, rt, query, sort=Sort(), offset=0, limit=2, groups=False
+    )
+    return page.resources[0] if len(page.resources) == 1 else None
 
 
 async def set_active(deployment: Deployment, caller: Caller, user: Stored, active: bool) -> provisioning.Written:
@@ -99,8 +105,8 @@ async def unresolved_stores(deployment: Deployment, tenant_id: str, tenant: str)
 async def _lacking(deployment: Deployment, tenant_id: str, tenant: str, subscriber: Subscriber) -> tuple[int, int]:
     rt = _user_type(deployment)
     query = filters.parse("active eq true", rt, INTEROP)
-    page = await resources.search(
-        deployment.database, tenant_id, rt, query, sort=Sort("id", True), offset=0, limit=SAMPLE, groups=False
+    page = await listing.search(
+        deployment.database, tenant_id, rt, query, sort=Sort(descending=True), offset=0, limit=SAMPLE, groups=False
     )
     people = [{**orjson.loads(user.doc), "id": user.id, "tenant": tenant} for user in page.resources]
     return sum(subscriber.template.render(person) is None for person in people), len(people)
