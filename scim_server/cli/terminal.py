@@ -10,6 +10,7 @@ import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from scim_server import log
 from scim_server.app import Parts, open_deployment
@@ -119,7 +120,7 @@ def show(rows: Sequence[Mapping[str, Any]], as_json: bool, columns: Sequence[str
         return
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        table.add_row(*("" if row.get(name) is None else str(row[name]) for name in columns))
+        table.add_row(*(Text("" if row.get(name) is None else str(row[name])) for name in columns))
     # A pipe has no width: nothing is folded or cut for it.
     Console(width=None if sys.stdout.isatty() else 10_000, soft_wrap=True, highlight=False).print(table)
 
