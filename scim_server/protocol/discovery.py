@@ -56,13 +56,14 @@ def service_provider_config(
     base_url: str,
     *,
     max_results: int,
+    default_results: int,
+    cursor_timeout_s: int,
     bulk_max_operations: int,
     bulk_max_payload_size: int,
     bulk: bool = True,
     sort: bool = True,
     etag: bool = True,
     change_password: bool = False,
-    cursor: bool = False,
     documentation_uri: str | None = None,
 ) -> dict[str, Any]:
     """The answer of /ServiceProviderConfig (RFC 7643 §5, pagination of RFC 9865 §4). Sizes in bytes."""
@@ -79,10 +80,12 @@ def service_provider_config(
         "sort": {"supported": sort},
         "etag": {"supported": etag},
         "pagination": {
-            "cursor": cursor,
+            "cursor": True,
             "index": True,
             "defaultPaginationMethod": "index",
+            "defaultPageSize": default_results,
             "maxPageSize": max_results,
+            "cursorTimeout": cursor_timeout_s,
         },
         "authenticationSchemes": [
             {

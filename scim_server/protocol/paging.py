@@ -1,14 +1,12 @@
-"""Index paging (RFC 7644 §3.4.2.4) and the ListResponse around texts that are already JSON.
-
-Knows numbers and text only: what is counted and sorted is the storage's. A cursor (RFC 9865) would become a second
-kind of Page, next to the index.
+"""Which page a client asks for, by index (RFC 7644 §3.4.2.4) or by cursor (RFC 9865), and the ListResponse around texts
+that are already JSON. Knows numbers and text only: what is counted and sorted is the storage's.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from scim_server.protocol.errors import InvalidValue
+from scim_server.protocol.errors import InvalidCount, InvalidValue, ScimError
 
 DEFAULT_COUNT = 100
 MAX_RESULTS = 1000
@@ -30,6 +28,14 @@ class Page:
         return self.start_index - 1
 
 
+@dataclass(frozen=True, slots=True)
+class CursorPage:
+    """`cursor` as sent, "" for the first page; `count` None when unsaid: then pages are as long as the first."""
+
+    cursor: str
+    count: int | None = None
+
+
 def parse_page(start_index: Any = None, count: Any = None, *, max_results: int = MAX_RESULTS) -> Page:
     """From query parameters (text) or the JSON of a SearchRequest (numbers); None and "" are unsaid.
 
@@ -39,21 +45,38 @@ def parse_page(start_index: Any = None, count: Any = None, *, max_results: int =
     return Page(max(1, _number("startIndex", start_index, 1)), min(max(0, wanted), max_results))
 
 
+def parse_cursor_page(cursor: str, count: Any = None, *, max_results: int = MAX_RESULTS) -> CursorPage:
+    """The same where the client sent a cursor, which decides over a startIndex. Raises InvalidCount."""
+    if count is None or count == "":
+        return CursorPage(cursor)
+    return CursorPage(cursor, min(max(0, _number("count", count, 0, InvalidCount)), max_results))
+
+
 def list_response(texts: Iterable[str], total: int, start_index: int = 1) -> bytes:
     """A ListResponse as UTF-8; each of `texts` is the JSON of one resource and goes in as it is."""
+    return _response(texts, total, f'"startIndex":{start_index},')
+
+
+def cursor_response(texts: Iterable[str], total: int, previous: str | None, following: str | None) -> bytes:
+    """A ListResponse of cursor paging; a cursor is left out where there is no such page."""
+    cursors = {"previousCursor": previous, "nextCursor": following}
+    return _response(texts, total, "".join(f'"{name}":"{cursor}",' for name, cursor in cursors.items() if cursor))
+
+
+def _response(texts: Iterable[str], total: int, members: str) -> bytes:
     resources = list(texts)
     return (
-        f'{{"schemas":["{LIST_RESPONSE_URN}"],"totalResults":{total},"startIndex":{start_index},'
+        f'{{"schemas":["{LIST_RESPONSE_URN}"],"totalResults":{total},{members}'
         f'"itemsPerPage":{len(resources)},"Resources":[{",".join(resources)}]}}'
     ).encode()
 
 
-def _number(name: str, value: Any, default: int) -> int:
+def _number(name: str, value: Any, default: int, problem: type[ScimError] = InvalidValue) -> int:
     if value is None or value == "":
         return default
     if type(value) is int and abs(value) < 10**_MAX_DIGITS:
         return value
     digits = value.strip().removeprefix("-") if type(value) is str else ""
     if not digits.isascii() or not digits.isdigit() or len(digits) > _MAX_DIGITS:
-        raise InvalidValue(f"{name} must be a whole number.")
+        raise problem(f"{name} must be a whole number.")
     return int(value)

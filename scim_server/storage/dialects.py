@@ -95,6 +95,10 @@ class Dialect(Protocol):
         """The elements of a list in a document as a table with the column `value`; no rows when missing."""
         ...
 
+    def json_first(self, document: ColumnElement[Any], *path: str) -> ColumnElement[Any]:
+        """The first element of a list in a document, as JSON; NULL when missing."""
+        ...
+
     def number(self, parameter: str) -> ColumnElement[Any]:
         """A bound JSON number, comparable with `json_number`."""
         ...
@@ -181,6 +185,9 @@ class Postgres:
         source = func.jsonb_array_elements(_arrows(document, path))
         return source.table_valued(column("value", postgresql.JSONB)).render_derived()
 
+    def json_first(self, document: ColumnElement[Any], *path: str) -> ColumnElement[Any]:
+        return _arrows(document, path).op("->")(literal_column("0"))
+
     def number(self, parameter: str) -> ColumnElement[Any]:
         return bindparam(parameter, type_=Numeric())
 
@@ -258,6 +265,9 @@ class SQLite:
 
     def json_elements(self, document: ColumnElement[Any], *path: str) -> FromClause:
         return func.json_each(document, _dotted(path)).table_valued("value")
+
+    def json_first(self, document: ColumnElement[Any], *path: str) -> ColumnElement[Any]:
+        return func.json_extract(document, _literal("$" + "".join(f'."{name}"' for name in path) + "[0]"))
 
     def number(self, parameter: str) -> ColumnElement[Any]:
         # Read by the same routine as the document: SQLite's own is off by a digit now and then.

@@ -1,24 +1,15 @@
-"""Reads of resources: by key, by filter, by page. Keys are selected first and documents joined last, so that a deep
-page walks an index and not the documents. Writes are Changes (commit.py).
-"""
+"""Reads of single resources, of members and of indexed values. Lists: listing.py. Writes are Changes (commit.py)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, Text, bindparam, func, literal_column, select
+from sqlalchemy import BigInteger, ColumnElement, Integer, Text, bindparam, literal_column, select
 from sqlalchemy.sql import Select
 
-from scim_server.protocol.attributes import ResourceType
-from scim_server.protocol.filter import Filter
 from scim_server.storage.database import Database, Row
 from scim_server.storage.dialects import Dialect
-from scim_server.storage.filter_sql import arguments, condition
 from scim_server.storage.statements import Statement
-from scim_server.storage.tables import Id, Key, counter, member, resource, resource_value
-
-SEARCH_TIMEOUT_MS = 5_000
+from scim_server.storage.tables import Id, Key, member, resource, resource_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,56 +28,19 @@ class Stored:
     entitled: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Sort:
-    """An order by one promoted column; ties, and everything else, by id (= by creation time)."""
-
-    column: str = "id"
-    descending: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One page and the number of all matches."""
-
-    total: int
-    resources: Sequence[Stored]
-
-
 async def load(database: Database, tenant_id: str, kind: str, resource_id: str, *, groups: bool) -> Stored | None:
     """One resource by key, with the groups it is a direct member of in the same statement; None if there is none."""
     given = {"tenant_id": tenant_id, "type": kind, "id": resource_id}
     rows = await database.read(_LOAD_WITH_GROUPS if groups else _LOAD, given)
-    return _stored(rows[0]) if rows else None
+    return stored_from(rows[0]) if rows else None
 
 
-async def search(
-    database: Database,
-    tenant_id: str,
-    resource_type: ResourceType,
-    query: Filter | None,
-    *,
-    sort: Sort,
-    offset: int,
-    limit: int,
-    groups: bool,
-) -> Found:
-    """A page of matches (`limit` 0: only the total). Raises TooMany when the filter costs too much."""
-    kind = resource_type.name
-    given = {"tenant_id": tenant_id, "type": kind, "offset": offset, "limit": limit}
-    if query is not None:
-        given |= arguments(query, resource_type, database.dialect)
-    page, count = _statements(_Query(resource_type, query), sort, groups)
-    found: list[Stored] = []
-    if limit:
-        rows = await database.read(page, given, timeout_ms=SEARCH_TIMEOUT_MS)
-        found = [_stored(row) for row in rows]
-        if len(found) < limit and (found or offset == 0):
-            return Found(offset + len(found), found)
-    if query is None:
-        count = _TOTAL
-    rows = await database.read(count, given, timeout_ms=SEARCH_TIMEOUT_MS)
-    return Found(int(rows[0][0] or 0), found)
+async def load_many(database: Database, tenant_id: str, kind: str, ids: list[str]) -> list[Stored]:
+    """Those of `ids` that exist, with the groups they are in."""
+    if not ids:
+        return []
+    given = {"tenant_id": tenant_id, "type": kind, "ids": database.dialect.pack_list(ids)}
+    return [stored_from(row) for row in await database.read(_LOAD_MANY, given)]
 
 
 async def members_of(database: Database, tenant_id: str, group_id: str, limit: int | None = None) -> list[list[Any]]:
@@ -130,7 +84,8 @@ async def values_of(database: Database, tenant_id: str, kind: str, resource_id: 
     return {(row["attr"], row["value_key"], bool(row["exclusive"])) for row in rows}
 
 
-def _stored(row: Row) -> Stored:
+def stored_from(row: Row) -> Stored:
+    """From a row with `columns`."""
     return Stored(
         row["id"],
         row["version"],
@@ -147,7 +102,8 @@ def _p(name: str, kind: Any) -> Any:
     return bindparam(name, type_=kind)
 
 
-def _columns(d: Dialect, groups: bool) -> list[ColumnElement[Any]]:
+def columns(d: Dialect, groups: bool) -> list[ColumnElement[Any]]:
+    """What a SELECT on `resource` returns for `stored_from`."""
     table = resource.c
     return [
         table.id,
@@ -181,7 +137,7 @@ def _groups(d: Dialect) -> Any:
 
 
 def _load(d: Dialect, groups: bool) -> Select[Any]:
-    return select(*_columns(d, groups)).where(
+    return select(*columns(d, groups)).where(
         resource.c.tenant_id == _p("tenant_id", Id), resource.c.type == _p("type", Key), resource.c.id == _p("id", Id)
     )
 
@@ -190,67 +146,11 @@ _LOAD = Statement(lambda d: _load(d, groups=False))
 _LOAD_WITH_GROUPS = Statement(lambda d: _load(d, groups=True))
 
 
-class _Query:
-    """A filter as a cache key: two queries are the same if their types and shapes are, whatever their values."""
-
-    __slots__ = ("filter", "key", "resource_type")
-
-    def __init__(self, resource_type: ResourceType, query: Filter | None) -> None:
-        self.resource_type = resource_type
-        self.filter = query
-        self.key = (id(resource_type), query and query.shape)
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Query) and self.key == other.key
-
-
-@lru_cache(maxsize=2048)
-def _statements(query: _Query, sort: Sort, groups: bool) -> tuple[Statement, Statement]:
-    return (
-        Statement(lambda d: _page(d, query, sort, groups)),
-        Statement(lambda d: select(func.count()).select_from(resource).where(*_matching(d, query))),
-    )
-
-
-def _matching(d: Dialect, query: _Query) -> list[ColumnElement[bool]]:
-    here = [resource.c.tenant_id == _p("tenant_id", Id), resource.c.type == _p("type", Key)]
-    if query.filter is None:
-        return here
-    return [*here, condition(query.filter, query.resource_type, d)]
-
-
-def _page(d: Dialect, query: _Query, sort: Sort, groups: bool) -> Select[Any]:
-    order = _order(resource.c, sort)
-    keys = (
-        select(resource.c.id.label("key"))
-        .where(*_matching(d, query))
-        .order_by(*order)
-        .limit(_p("limit", Integer))
-        .offset(_p("offset", Integer))
-        .subquery("page")
-    )
-    return (
-        select(*_columns(d, groups))
-        .join(keys, keys.c.key == resource.c.id)
-        .where(resource.c.tenant_id == _p("tenant_id", Id), resource.c.type == _p("type", Key))
-        .order_by(*order)
-    )
-
-
-def _order(columns: Any, sort: Sort) -> list[Any]:
-    column = columns[sort.column]
-    ordered = column.desc() if sort.descending else column.asc()
-    if sort.column == "id":
-        return [ordered]
-    return [ordered.nulls_last(), columns.id]
-
-
-_TOTAL = Statement(
-    lambda d: select(func.sum(counter.c.n)).where(
-        counter.c.tenant_id == _p("tenant_id", Id), counter.c.type == _p("type", Key)
+_LOAD_MANY = Statement(
+    lambda d: select(*columns(d, groups=True)).where(
+        resource.c.tenant_id == _p("tenant_id", Id),
+        resource.c.type == _p("type", Key),
+        d.any_of(resource.c.id, "ids", Id),
     )
 )
 

@@ -3,7 +3,7 @@ types, and the edges (clock, ids, delivery) as arguments. `app.py` fills it in.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from scim_server.events.subject import Template
@@ -11,6 +11,7 @@ from scim_server.protocol.attributes import ResourceType
 from scim_server.sessions.port import Outcome
 from scim_server.storage.change import Queued
 from scim_server.storage.database import Database
+from scim_server.storage.secret import SharedSecret
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Deployment:
     resource_types: tuple[ResourceType, ...]
     now: Callable[[], int]
     new_id: Callable[[], str]
+    cursor_key: SharedSecret = field(default_factory=lambda: SharedSecret("cursor"))
 
     def subscribers_of(self, tenant: str) -> tuple[Subscriber, ...]:
         """The stores that concern a tenant."""

@@ -1,31 +1,53 @@
-"""Reading: one resource, or a page of those that match (RFC 7644 §3.4)."""
+"""Reading: one resource, or a page of those that match (RFC 7644 §3.4, RFC 9865).
+
+A list may be of several resource types at once: each is asked for itself, the answers are merged into one order.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from scim_server.protocol import filter as filters
 from scim_server.protocol.attributes import AttributeRef, ResourceType
-from scim_server.protocol.errors import TooMany
-from scim_server.protocol.path import parse_names
-from scim_server.storage import resources
-from scim_server.storage.resources import Found, Sort, Stored
+from scim_server.protocol.cursor import Cursor, seal, unseal
+from scim_server.protocol.errors import InvalidCount, ScimError, TooMany
+from scim_server.protocol.paging import DEFAULT_COUNT, CursorPage, Page
+from scim_server.protocol.sorting import sort_attribute
+from scim_server.storage import listing, resources
+from scim_server.storage.listing import Placed, Position, Sort
+from scim_server.storage.resources import Stored
 from scim_server.usecases.access import Caller
 from scim_server.usecases.deployment import Deployment
-from scim_server.usecases.provisioning import is_id, unknown
+from scim_server.usecases.membership import is_id
+from scim_server.usecases.provisioning import unknown
 
-__all__ = ["Members", "Page", "Stored", "few_members", "get", "members", "search"]
+__all__ = ["Listed", "Listing", "Members", "Stored", "few_members", "get", "members", "search"]
 
 MEMBERS_PER_LIST = 100_000
 GROUP_BODY_LIMIT = 100
+MERGED = 10_000  # resources of each type that a list of several types looks at; further pages need a cursor
 Members = Sequence[tuple[str, str, str | None]]  # id, type, display
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """A page of a list. `members` has an entry for each group when members were asked for."""
+class Listing:
+    """What a client asks of a list; `filter` and `sort_by` as sent."""
 
-    found: Found
-    members: Mapping[str, Members] | None = None
+    filter: str | None = None
+    sort_by: str | None = None
+    descending: bool = False
+    page: Page | CursorPage = field(default_factory=Page)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page. `members` has an entry for each group when members were asked for; the cursors are None where there is no
+    such page, or no cursor was asked for."""
+
+    total: int
+    resources: Sequence[tuple[ResourceType, Stored]]
+    members: Mapping[str, Members] = field(default_factory=dict)
+    previous: str | None = None
+    following: str | None = None
 
 
 async def get(deployment: Deployment, caller: Caller, rt: ResourceType, resource_id: str, *, groups: bool) -> Stored:
@@ -54,39 +76,29 @@ async def few_members(deployment: Deployment, caller: Caller, group_id: str) -> 
 async def search(
     deployment: Deployment,
     caller: Caller,
-    rt: ResourceType,
+    types: Sequence[ResourceType],
+    asked: Listing,
     *,
-    text: str | None,
-    sort_by: str | None,
-    descending: bool,
-    start_index: int,
-    count: int,
     groups: bool,
     with_members: bool,
-) -> Page:
-    """The page that starts at `start_index` (from 1), at most `count` long. Raises InvalidFilter, TooMany."""
-    query = filters.parse(text, rt, caller.options.strictness) if text is not None else None
-    found = await resources.search(
-        deployment.database,
-        caller.tenant_id,
-        rt,
-        query,
-        sort=_sort(sort_by, descending, rt),
-        offset=start_index - 1,
-        limit=count,
-        groups=groups,
-    )
-    if not with_members:
-        return Page(found)
-    return Page(found, await _members_of_page(deployment, caller, found.resources))
+) -> Listed:
+    """The page that was asked for. An attribute that one of several types lacks has no match there; one that all lack
+    is an error. Raises InvalidFilter, InvalidValue, TooMany, InvalidCursor, ExpiredCursor, InvalidCount."""
+    query = _Query(deployment, caller, _sources(caller, types, asked), groups)
+    if isinstance(asked.page, CursorPage):
+        listed = await _by_cursor(query, asked, asked.page)
+    else:
+        listed = await _by_index(query, asked, asked.page)
+    shown = [stored for rt, stored in listed.resources if rt.name == "Group"]
+    if not with_members or not shown:
+        return listed
+    return replace(listed, members=await _members_of_page(deployment, caller, shown))
 
 
 async def _members_of_page(
     deployment: Deployment, caller: Caller, groups: Sequence[Stored]
 ) -> dict[str, list[tuple[str, str, str | None]]]:
     found: dict[str, list[tuple[str, str, str | None]]] = {group.id: [] for group in groups}
-    if not found:
-        return found
     rows = await resources.members_of_many(deployment.database, caller.tenant_id, list(found), MEMBERS_PER_LIST + 1)
     if len(rows) > MEMBERS_PER_LIST:
         raise TooMany(
@@ -97,27 +109,145 @@ async def _members_of_page(
     return found
 
 
-_SORTABLE = {
-    "id": "id",
-    "externalid": "external_id",
-    "username": "unique_key",
-    "displayname": "display_name_key",
-    "name.familyname": "family_name_key",
-    "meta.created": "created",
-    "meta.lastmodified": "modified",
-}
+# --- what each type is asked -------------------------------------------------------------------------------------
 
 
-def _sort(sort_by: str | None, descending: bool, rt: ResourceType) -> Sort:
-    if not sort_by:
-        return Sort("id", False)
-    names = parse_names(sort_by, rt)
-    name = _notation(names[0]) if len(names) == 1 else None
-    return Sort(_SORTABLE.get(name or "", "id"), descending)
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One resource type with its filter and its order."""
+
+    rt: ResourceType
+    filter: filters.Filter | None
+    sort: Sort
 
 
-def _notation(name: object) -> str | None:
-    if not isinstance(name, AttributeRef) or name.extension is not None:
-        return None
-    text = name.attribute.name if name.sub is None else f"{name.attribute.name}.{name.sub.name}"
-    return text.lower()
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """All types of a list."""
+
+    deployment: Deployment
+    caller: Caller
+    sources: Sequence[_Source]
+    groups: bool
+
+
+def _sources(caller: Caller, types: Sequence[ResourceType], asked: Listing) -> list[_Source]:
+    checked: list[tuple[ResourceType, filters.Filter | None]] = []
+    orders: list[AttributeRef | None] = []
+    problems: list[ScimError] = []
+    for rt in types:
+        try:
+            query = None if asked.filter is None else filters.parse(asked.filter, rt, caller.options.strictness)
+        except ScimError as problem:
+            problems.append(problem)
+        else:
+            checked.append((rt, query))
+    if not checked:
+        raise problems[0]
+    problems.clear()
+    for rt, _ in checked:
+        try:
+            orders.append(sort_attribute(asked.sort_by, rt) if asked.sort_by else None)
+        except ScimError as problem:
+            problems.append(problem)
+            orders.append(None)
+    if len(problems) == len(checked):
+        raise problems[0]
+    kinds = [by.leaf.type for by in orders if by is not None]
+    # Values of another type than the first one's cannot be compared with them: to those, the attribute is missing.
+    alike = [by if by is not None and by.leaf.type == kinds[0] else None for by in orders]
+    return [_Source(rt, query, Sort(by, asked.descending)) for (rt, query), by in zip(checked, alike, strict=True)]
+
+
+# --- pages -------------------------------------------------------------------------------------------------------
+
+_Row = tuple[ResourceType, Placed]
+
+
+async def _by_index(query: _Query, asked: Listing, page: Page) -> Listed:
+    several = len(query.sources) > 1
+    if several and page.offset + page.count > MERGED:
+        raise TooMany(f"A list of several resource types ends after {MERGED}; go on with a cursor, or ask each type.")
+    total, rows = 0, list[_Row]()
+    for source in query.sources:
+        found = await listing.search(
+            query.deployment.database,
+            query.caller.tenant_id,
+            source.rt,
+            source.filter,
+            sort=source.sort,
+            offset=0 if several else page.offset,
+            limit=page.offset + page.count if several and page.count else page.count,
+            groups=query.groups and source.rt.name == "User",
+        )
+        total += found.total
+        rows += [(source.rt, each) for each in found.placed]
+    if several:
+        rows = _merged(rows, asked.descending)[page.offset : page.offset + page.count]
+    return Listed(total, [(rt, each.resource) for rt, each in rows])
+
+
+async def _by_cursor(query: _Query, asked: Listing, page: CursorPage) -> Listed:
+    deployment = query.deployment
+    key = await deployment.cursor_key.get(deployment.database)
+    names = ",".join(source.rt.name for source in query.sources)
+    context = (query.caller.tenant_id, names, asked.filter, asked.sort_by, asked.descending)
+    came = unseal(page.cursor, key, context, deployment.now()) if page.cursor else None
+    if came is not None and page.count not in (None, came.count):
+        raise InvalidCount(f"The cursor was made for a count of {came.count}; repeat it, or leave count out.")
+    count = came.count if came else DEFAULT_COUNT if page.count is None else page.count
+    total = came.total if came else await _total(query)
+    if count == 0:
+        return Listed(total, [])
+    backwards = came is not None and came.backwards
+    rows = await _walk(query, asked.descending, came, count + 1)
+    more, rows = len(rows) > count, rows[:count]
+    if backwards:
+        rows.reverse()
+
+    def to(row: _Row, backwards: bool) -> str:
+        at = row[1].position
+        made = deployment.now()
+        return seal(Cursor(at.value, at.id, backwards, count, total, made), key, context)
+
+    return Listed(
+        total,
+        [(rt, each.resource) for rt, each in rows],
+        previous=to(rows[0], True) if rows and (more if backwards else came is not None) else None,
+        following=to(rows[-1], False) if rows and (more or backwards) else None,
+    )
+
+
+async def _walk(query: _Query, descending: bool, came: Cursor | None, limit: int) -> list[_Row]:
+    """The next rows of all types from where the cursor points, in the direction it points."""
+    backwards = came is not None and came.backwards
+    after = None if came is None else Position(came.value, came.id)
+    rows: list[_Row] = []
+    for source in query.sources:
+        found = await listing.walk(
+            query.deployment.database,
+            query.caller.tenant_id,
+            source.rt,
+            source.filter,
+            sort=source.sort.reversed if backwards else source.sort,
+            after=after,
+            limit=limit,
+            groups=query.groups and source.rt.name == "User",
+        )
+        rows += [(source.rt, each) for each in found]
+    return _merged(rows, descending != backwards)[:limit]
+
+
+def _merged(rows: list[_Row], descending: bool) -> list[_Row]:
+    """In the order of storage.listing, whose text is compared by code points, too."""
+
+    def key(row: _Row) -> tuple[bool, str | int | float, str]:
+        at = row[1].position
+        return (at.value is None, "" if at.value is None else at.value, at.id)
+
+    return sorted(rows, key=key, reverse=descending)
+
+
+async def _total(query: _Query) -> int:
+    database, tenant_id = query.deployment.database, query.caller.tenant_id
+    return sum([await listing.count(database, tenant_id, source.rt, source.filter) for source in query.sources])

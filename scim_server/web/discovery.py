@@ -5,9 +5,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from scim_server.protocol import bulk, discovery
+from scim_server.protocol import bulk, cursor, discovery
 from scim_server.protocol.errors import Forbidden, NotFound
-from scim_server.protocol.paging import MAX_RESULTS
+from scim_server.protocol.paging import DEFAULT_COUNT, MAX_RESULTS
 from scim_server.usecases.access import Caller
 from scim_server.web.auth import authenticate
 from scim_server.web.reply import json_answer
@@ -20,6 +20,8 @@ async def service_provider_config(request: Request) -> Response:
     config = discovery.service_provider_config(
         base_url(request),
         max_results=MAX_RESULTS,
+        default_results=DEFAULT_COUNT,
+        cursor_timeout_s=cursor.LIFETIME_S,
         bulk_max_operations=bulk.MAX_OPERATIONS,
         bulk_max_payload_size=bulk.MAX_PAYLOAD_BYTES,
         bulk=False,

@@ -2,14 +2,49 @@
 spliced in undecoded where nothing has to be left out of it.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from starlette.requests import Request
 
+from scim_server.protocol import projection
 from scim_server.protocol.attributes import ResourceType
 from scim_server.protocol.date_time import from_unix_ms
+from scim_server.protocol.errors import InvalidValue
 from scim_server.protocol.projection import Plan
 from scim_server.usecases.queries import Members, Stored
+from scim_server.web.site import base_url
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a request's answer shows resources of a type. Made before anything is written, so that an unusable Host
+    header or list of attributes is refused while nothing has happened yet."""
+
+    base: str
+    rt: ResourceType
+    plan: Plan
+
+    def headers(self, stored: Stored) -> dict[str, str]:
+        """ETag and Location."""
+        return {"ETag": etag(stored.version), "Location": location(self.base, self.rt, stored.id)}
+
+    def text(self, stored: Stored, members: Members | None = None) -> str:
+        """The resource as JSON text."""
+        return render(self.base, self.rt, stored, self.plan, members)
+
+    def body(self, stored: Stored, members: Members | None = None) -> bytes:
+        """The resource as an answer's body."""
+        return self.text(stored, members).encode()
+
+
+def view_of(request: Request, rt: ResourceType, query: Mapping[str, Any] | None = None) -> View:
+    """The view that the query string, or another `query`, asks for. Raises InvalidValue."""
+    query = request.query_params if query is None else query
+    plan = projection.plan(rt, _names(query, "attributes"), _names(query, "excludedAttributes"))
+    return View(base_url(request), rt, plan)
 
 
 def etag(version: int) -> str:
@@ -56,3 +91,12 @@ def _surroundings(base: str, rt: ResourceType, stored: Stored, members: Members 
 
 def _display(display: str | None) -> dict[str, str]:
     return {} if display is None else {"display": display}
+
+
+def _names(query: Mapping[str, Any], name: str) -> str | list[str] | None:
+    value = query.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return value
+    raise InvalidValue(f"{name} must be a list of attribute names.")

@@ -1,6 +1,6 @@
 """The route table: every address of the server, on one screen."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from starlette.requests import Request
@@ -8,20 +8,20 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from scim_server.protocol.attributes import ResourceType
-from scim_server.web import discovery, health, resources
+from scim_server.web import discovery, health, operator, queries, resources
 from scim_server.web.site import BASE_PATH
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def scim_routes(resource_types: Iterable[ResourceType]) -> list[BaseRoute]:
+def scim_routes(resource_types: Sequence[ResourceType]) -> list[BaseRoute]:
     """Everything below /scim/v2."""
     routes: list[BaseRoute] = []
     for rt in resource_types:
         one, search = rt.endpoint + "/{id}", rt.endpoint + "/.search"
         routes += [
-            _at(search, POST=partial(resources.post_search, rt=rt)),
-            _at(rt.endpoint, GET=partial(resources.list_, rt=rt), POST=partial(resources.create, rt=rt)),
+            _at(search, POST=partial(queries.post, types=(rt,))),
+            _at(rt.endpoint, GET=partial(queries.get, types=(rt,)), POST=partial(resources.create, rt=rt)),
             _at(
                 one,
                 GET=partial(resources.get, rt=rt),
@@ -32,11 +32,23 @@ def scim_routes(resource_types: Iterable[ResourceType]) -> list[BaseRoute]:
         ]
     return [
         *routes,
+        _at("", GET=partial(queries.get, types=resource_types)),
+        _at("/.search", POST=partial(queries.post, types=resource_types)),
+        _at("/.revoke", POST=operator.revoke),
         _at("/ServiceProviderConfig", GET=discovery.service_provider_config),
         _at("/Schemas", GET=discovery.schemas),
         _at("/Schemas/{id}", GET=discovery.schema),
         _at("/ResourceTypes", GET=discovery.resource_types),
         _at("/ResourceTypes/{id}", GET=discovery.resource_type),
+    ]
+
+
+def operator_routes() -> list[BaseRoute]:
+    """Beside SCIM, for CRMs and people: the event feed and receipts."""
+    return [
+        _at("/events", "", GET=operator.events),
+        _at("/receipts", "", GET=operator.user_receipts),
+        _at("/receipts/{id}", "", GET=operator.receipt),
     ]
 
 
@@ -49,10 +61,10 @@ def admin_routes() -> list[BaseRoute]:
     ]
 
 
-def _at(path: str, **by_method: Endpoint) -> Route:
+def _at(path: str, below: str = BASE_PATH, **by_method: Endpoint) -> Route:
     """One route an address, so that a 405 names all its methods."""
 
     async def endpoint(request: Request) -> Response:
         return await by_method["GET" if request.method == "HEAD" else request.method](request)
 
-    return Route(BASE_PATH + path, endpoint, methods=list(by_method))
+    return Route(below + path, endpoint, methods=list(by_method))

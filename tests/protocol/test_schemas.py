@@ -92,7 +92,12 @@ def test_resource_type() -> None:
 
 def test_service_provider_config_states_every_capability() -> None:
     config = discovery.service_provider_config(
-        BASE, max_results=1000, bulk_max_operations=1000, bulk_max_payload_size=1_048_576
+        BASE,
+        max_results=1000,
+        default_results=100,
+        cursor_timeout_s=3600,
+        bulk_max_operations=1000,
+        bulk_max_payload_size=1_048_576,
     )
     assert config["patch"] == {"supported": True}
     assert config["bulk"] == {"supported": True, "maxOperations": 1000, "maxPayloadSize": 1_048_576}

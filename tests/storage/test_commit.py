@@ -9,16 +9,17 @@ from sqlalchemy import func, insert, select
 from storage.opened import Tenant, rows
 
 from scim_server.clock import new_id
+from scim_server.protocol.attributes import AttributeRef
+from scim_server.protocol.notation import resolve
 from scim_server.protocol.schemas import USER
 from scim_server.storage.change import Change, MemberRow, ResourceRow, ValueRow
 from scim_server.storage.database import Database, Stale, Taken
+from scim_server.storage.listing import Sort, search
 from scim_server.storage.resources import (
-    Sort,
     holder_of,
     load,
     members_of,
     members_of_many,
-    search,
     types_of,
     values_of,
     which_are_members,
@@ -307,13 +308,12 @@ async def test_pages_walk_in_order_with_the_total(database: Database, tenant: Te
         await database.commit(users[-1])
     ids = [user.resource_id for user in users]
     assert await _ids(database, tenant, Sort(), 0, 10) == (4, ids)
-    assert await _ids(database, tenant, Sort("id", descending=True), 1, 2) == (4, [ids[2], ids[1]])
+    assert await _ids(database, tenant, Sort(descending=True), 1, 2) == (4, [ids[2], ids[1]])
     by_name = [ids[2], ids[0], ids[3], ids[1]]
-    assert await _ids(database, tenant, Sort("display_name_key"), 0, 3) == (4, by_name[:3])
-    assert await _ids(database, tenant, Sort("display_name_key", descending=True), 0, 4) == (
-        4,
-        [ids[3], ids[0], ids[2], ids[1]],
-    )
+    display_name = resolve("displayName", USER)
+    assert isinstance(display_name, AttributeRef)
+    assert await _ids(database, tenant, Sort(display_name), 0, 3) == (4, by_name[:3])
+    assert await _ids(database, tenant, Sort(display_name, descending=True), 0, 4) == (4, by_name[::-1])
     assert await _ids(database, tenant, Sort(), 4, 10) == (4, [])
     assert await _ids(database, tenant, Sort(), 0, 0) == (4, [])
 

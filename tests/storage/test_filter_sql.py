@@ -17,7 +17,7 @@ from scim_server.storage.database import Database, Taken
 from scim_server.storage.dialects import POSTGRES, SQLITE, Dialect
 from scim_server.storage.filter_sql import arguments, condition
 from scim_server.storage.keys import row_of, values_of
-from scim_server.storage.resources import Sort, search
+from scim_server.storage.listing import Sort, search
 from scim_server.storage.statements import compile_for
 
 
