@@ -1,15 +1,17 @@
 """Bulk requests (RFC 7644 §3.7) as data: the envelope, `bulkId` references, an order that satisfies them.
 
-Runs nothing: use cases execute the operations in `order`, and put ids in place of references with `substitute`.
+Runs nothing: use cases execute the steps of `order`, and put ids in place of references with `substitute`. Where
+operations refer to each other in a circle, one of them is made without (`parted`) and gets the rest afterwards.
 """
 
 import heapq
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from scim_server.protocol.errors import InvalidSyntax, InvalidValue, ScimError, TooLarge
+from scim_server.protocol.patch import PATCH_URN
 
 BULK_REQUEST_URN = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 BULK_RESPONSE_URN = "urn:ietf:params:scim:api:messages:2.0:BulkResponse"
@@ -46,13 +48,13 @@ class BulkRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """Indexes in the order to `run`, and what cannot: `circular` operations refer to each other (or to such), and
-    `dangling` ones to a bulkId (the value) that no POST of the request has. Both are to be answered 409."""
+class Step:
+    """Run the operation at `index`, for now `without` what refers to these bulkIds; or, with `completes`, add to what
+    it made what was left out then."""
 
-    run: tuple[int, ...]
-    circular: frozenset[int]
-    dangling: Mapping[int, str]
+    index: int
+    without: frozenset[str] = frozenset()
+    completes: bool = False
 
 
 def parse(body: Any, *, max_operations: int = MAX_OPERATIONS) -> BulkRequest:
@@ -73,19 +75,56 @@ def parse(body: Any, *, max_operations: int = MAX_OPERATIONS) -> BulkRequest:
     return BulkRequest(tuple(_operation(index, operation, seen) for index, operation in enumerate(operations)), limit)
 
 
-def order(operations: Sequence[BulkOperation]) -> Order:
-    """As sent, except that whoever refers to a bulkId waits for the POST that has it."""
+def order(operations: Sequence[BulkOperation]) -> list[Step]:
+    """As sent, except that whoever refers to a bulkId waits for the POST that has it. A circle is broken at its
+    earliest operation, which is completed as soon as the others are made. References to a bulkId that no POST has are
+    left for the one who runs the operation to refuse."""
     makers = {op.bulk_id: op.index for op in operations if op.bulk_id and op.method == "POST" and not op.refused}
-    waits: dict[int, set[int]] = {}
-    dangling: dict[int, str] = {}
-    for operation in operations:
-        unmade = operation.references - makers.keys()
-        if unmade:
-            dangling[operation.index] = min(unmade)
+    waits = {op.index: {makers[name] for name in op.references & makers.keys()} for op in operations}
+    followers: dict[int, list[int]] = {index: [] for index in waits}
+    for index, before in waits.items():
+        for earlier in before:
+            followers[earlier].append(index)
+    ready = [index for index, before in waits.items() if not before]
+    steps: list[Step] = []
+    incomplete: dict[int, set[int]] = {}
+    while waits:
+        if ready:
+            index = heapq.heappop(ready)
+            left = waits.pop(index)
         else:
-            waits[operation.index] = {makers[name] for name in operation.references}
-    run = _sorted(waits)
-    return Order(tuple(run), frozenset(waits.keys() - set(run)), dangling)
+            index = _earliest_in_circle(waits)
+            left = incomplete[index] = waits.pop(index)
+        steps.append(Step(index, frozenset(name for name in operations[index].references if makers.get(name) in left)))
+        for follower in followers[index]:
+            if follower in waits:
+                waits[follower].discard(index)
+                if not waits[follower]:
+                    heapq.heappush(ready, follower)
+            elif follower in incomplete:
+                incomplete[follower].discard(index)
+                if not incomplete[follower]:
+                    del incomplete[follower]
+                    steps.append(Step(follower, completes=True))
+    return steps
+
+
+def parted(data: Mapping[str, Any], names: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A resource without what refers to these bulkIds, and the attributes, whole, that something was left out of."""
+    rest: dict[str, Any] = {}
+    affected: dict[str, Any] = {}
+    for key, value in data.items():
+        if ":" in key and type(value) is dict:  # an extension
+            rest[key], part = parted(value, names)
+            if part:
+                affected[key] = part
+            continue
+        left = _without(value, names)
+        if left is not _GONE:
+            rest[key] = left
+        if left != value:
+            affected[key] = value
+    return rest, affected
 
 
 def substitute(value: Any, ids: Mapping[str, str]) -> Any:
@@ -102,10 +141,11 @@ def substitute(value: Any, ids: Mapping[str, str]) -> Any:
 def _operation(index: int, sent: Any, seen: set[str]) -> BulkOperation:
     message = {key.lower(): value for key, value in sent.items()} if type(sent) is dict else {}
     texts = {name: value for name, value in message.items() if type(value) is str}
-    bulk_id, path = texts.get("bulkid"), texts.get("path", "")
-    operation = BulkOperation(
-        index, texts.get("method", "").upper(), path, bulk_id, texts.get("version"), message.get("data")
-    )
+    method, bulk_id, path = texts.get("method", "").upper(), texts.get("bulkid"), texts.get("path", "")
+    data = message.get("data")
+    if method == "PATCH" and type(data) is list:  # as in the RFC's own example
+        data = {"schemas": [PATCH_URN], "Operations": data}
+    operation = BulkOperation(index, method, path, bulk_id, texts.get("version"), data)
     try:
         _examine(operation, seen)
         references = frozenset(_references(path, operation.data))
@@ -143,24 +183,26 @@ def _references(*values: Any) -> Iterator[str]:
             pending.extend((item, depth + 1) for item in value)
 
 
-def _sorted(waits: Mapping[int, set[int]]) -> list[int]:
-    """Topological, always taking the earliest that waits for nothing; what is in or behind a circle is left out.
-    Whoever refers to something that cannot run is told so by its reference when it runs."""
-    followers: dict[int, list[int]] = {index: [] for index in waits}
-    pending: dict[int, int] = {}
-    for index, before in waits.items():
-        present = before & waits.keys()
-        pending[index] = len(present)
-        for earlier in present:
-            followers[earlier].append(index)
-    ready = [index for index, count in pending.items() if count == 0]
-    heapq.heapify(ready)
-    out = []
-    while ready:
-        index = heapq.heappop(ready)
-        out.append(index)
-        for follower in followers[index]:
-            pending[follower] -= 1
-            if pending[follower] == 0:
-                heapq.heappush(ready, follower)
-    return out
+_GONE = object()
+
+
+def _without(value: Any, names: Collection[str]) -> Any:
+    """The value, elements of lists left out; an object goes whole: a `type` without its `value` says nothing."""
+    if type(value) is str:
+        return _GONE if any(name in names for name in _REFERENCE.findall(value)) else value
+    if type(value) is dict:
+        return _GONE if any(_without(item, names) is _GONE for item in value.values()) else value
+    if type(value) is list:
+        return [left for item in value if (left := _without(item, names)) is not _GONE]
+    return value
+
+
+def _earliest_in_circle(waits: Mapping[int, set[int]]) -> int:
+    """Everybody waits for somebody: whoever follows that long enough walks in a circle."""
+    path: dict[int, None] = {}
+    index = min(waits)
+    while index not in path:
+        path[index] = None
+        index = min(waits[index])
+    walked = list(path)
+    return min(walked[walked.index(index) :])

@@ -24,7 +24,6 @@ async def service_provider_config(request: Request) -> Response:
         cursor_timeout_s=cursor.LIFETIME_S,
         bulk_max_operations=bulk.MAX_OPERATIONS,
         bulk_max_payload_size=bulk.MAX_PAYLOAD_BYTES,
-        bulk=False,
         change_password=False,
     )
     return json_answer(config)

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from scim_server.protocol.errors import MethodNotAllowed, NotFound, ScimError
+from scim_server.usecases.change import Receipt
 from scim_server.web.site import request_id
 
 MEDIA_TYPE = "application/scim+json"
@@ -26,6 +27,11 @@ def json_answer(content: bytes | Any, status: int = 200, headers: Mapping[str, s
 def empty_answer(status: int = 204, headers: Mapping[str, str] | None = None) -> Response:
     """An answer without a body."""
     return Response(b"", status, {**_ALWAYS, **(headers or {})})
+
+
+def termination(receipt: Receipt | None) -> dict[str, str]:
+    """The header that says what became of the sessions of those who lost access; none where nobody did."""
+    return {} if receipt is None else {"Session-Termination": receipt.header()}
 
 
 def error_body(status: int, detail: str, scim_type: str | None = None) -> bytes:

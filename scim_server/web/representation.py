@@ -2,6 +2,7 @@
 spliced in undecoded where nothing has to be left out of it.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,12 @@ from scim_server.protocol import projection
 from scim_server.protocol.attributes import ResourceType
 from scim_server.protocol.date_time import from_unix_ms
 from scim_server.protocol.errors import InvalidValue
+from scim_server.protocol.etag import etag
 from scim_server.protocol.projection import Plan
 from scim_server.usecases.queries import Members, Stored
 from scim_server.web.site import base_url
+
+_RETURN = re.compile(r"(?:^|[,;])\s*return\s*=\s*\"?(minimal|representation)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,11 @@ class View:
     base: str
     rt: ResourceType
     plan: Plan
+    returns: str | None = None  # minimal | representation, where the client prefers one (RFC 7240 §4.2)
+
+    def applied(self) -> dict[str, str]:
+        """What the answer to a write says of the client's preference."""
+        return {} if self.returns is None else {"Preference-Applied": f"return={self.returns}"}
 
     def headers(self, stored: Stored) -> dict[str, str]:
         """ETag and Location."""
@@ -44,12 +53,8 @@ def view_of(request: Request, rt: ResourceType, query: Mapping[str, Any] | None 
     """The view that the query string, or another `query`, asks for. Raises InvalidValue."""
     query = request.query_params if query is None else query
     plan = projection.plan(rt, _names(query, "attributes"), _names(query, "excludedAttributes"))
-    return View(base_url(request), rt, plan)
-
-
-def etag(version: int) -> str:
-    """The weak entity tag of a version (RFC 7644 §3.14)."""
-    return f'W/"{version}"'
+    preference = _RETURN.search(",".join(request.headers.getlist("prefer")))
+    return View(base_url(request), rt, plan, preference and preference[1].lower())
 
 
 def location(base: str, rt: ResourceType, resource_id: str) -> str:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from scim_server.protocol import patch as patching
 from scim_server.protocol.attributes import ResourceType
+from scim_server.protocol.etag import versions
 from scim_server.protocol.quirks import straighten_patch, straighten_resource
 from scim_server.usecases import provisioning, queries
 from scim_server.usecases.access import Caller
@@ -18,11 +19,9 @@ from scim_server.usecases.provisioning import IfMatch, Written
 from scim_server.usecases.queries import Members, Stored
 from scim_server.web.auth import reader, writer
 from scim_server.web.body import read_json
-from scim_server.web.reply import empty_answer, json_answer
+from scim_server.web.reply import empty_answer, json_answer, termination
 from scim_server.web.representation import View, view_of
 from scim_server.web.site import note, site_of
-
-TERMINATION = "Session-Termination"
 
 
 async def get(request: Request, rt: ResourceType) -> Response:
@@ -33,7 +32,7 @@ async def get(request: Request, rt: ResourceType) -> Response:
     stored = await queries.get(_deployment(request), caller, rt, request.path_params["id"], groups=shows_groups)
     headers = view.headers(stored)
     # A user's version does not move with the groups it is in, so it proves nothing while they are shown.
-    if not shows_groups and _names(request.headers.get("if-none-match"), stored.version):
+    if not shows_groups and _is_known(request.headers.get("if-none-match"), stored.version):
         return empty_answer(304, headers)
     members = await _members(request, caller, view, stored)
     return json_answer(view.body(stored, members), 200, headers)
@@ -76,7 +75,7 @@ async def delete(request: Request, rt: ResourceType) -> Response:
     """DELETE /Users/{id}"""
     caller = await writer(request)
     written = await provisioning.delete(_deployment(request), caller, rt, _id(request, rt), _if_match(request))
-    return empty_answer(204, _receipt(written))
+    return empty_answer(204, termination(written.receipt))
 
 
 def _deployment(request: Request) -> Any:
@@ -98,46 +97,35 @@ async def _members(request: Request, caller: Caller, view: View, stored: Stored)
 
 async def _answer(request: Request, caller: Caller, view: View, written: Written, status: int = 200) -> Response:
     stored = written.resource
+    headers = {**view.headers(stored), **view.applied(), **termination(written.receipt)}
+    if view.returns == "minimal":
+        return empty_answer(201 if status == 201 else 204, headers)
     if view.rt.name == "User" and view.plan.keeps("groups") and status != 201:
         stored = await queries.get(_deployment(request), caller, view.rt, stored.id, groups=True)
     members = await _members(request, caller, view, stored)
-    return json_answer(view.body(stored, members), status, {**view.headers(stored), **_receipt(written)})
+    return json_answer(view.body(stored, members), status, {**headers, **view.headers(stored)})
 
 
 async def _answer_group_patch(request: Request, caller: Caller, view: View, written: Written) -> Response:
-    """200 with the group while it is small or the client asked for attributes, else 204: a client that adds one member
-    to 100,000 does not want them back."""
-    wish = caller.options.group_patch_body
-    asked = "attributes" in request.query_params or "excludedAttributes" in request.query_params
-    headers = {**view.headers(written.resource), **_receipt(written)}
-    if wish == "never" and not asked:
-        return empty_answer(204, headers)
-    members: Members | None = None
-    if view.plan.keeps("members"):
-        if asked or wish == "always":
-            members = await queries.members(_deployment(request), caller, written.resource.id)
-        else:
-            members = await queries.few_members(_deployment(request), caller, written.resource.id)
-            if members is None:
-                return empty_answer(204, headers)
-    return json_answer(view.body(written.resource, members), 200, headers)
-
-
-def _receipt(written: Written) -> dict[str, str]:
-    return {} if written.receipt is None else {TERMINATION: written.receipt.header()}
+    """200 with the group while it is small or the client asked to see it, else 204: a client that adds one member to
+    100,000 does not want them back."""
+    asked = view.returns or "attributes" in request.query_params or "excludedAttributes" in request.query_params
+    wish = "always" if asked else caller.options.group_patch_body
+    if wish == "auto" and view.plan.keeps("members"):
+        members = await queries.few_members(_deployment(request), caller, written.resource.id)
+        if members is not None:
+            headers = {**view.headers(written.resource), **termination(written.receipt)}
+            return json_answer(view.body(written.resource, members), 200, headers)
+        wish = "never"
+    if wish == "never":
+        return empty_answer(204, {**view.headers(written.resource), **termination(written.receipt)})
+    return await _answer(request, caller, view, written)
 
 
 def _if_match(request: Request) -> IfMatch:
-    header = request.headers.get("if-match")
-    if header is None or header.strip() == "*":
-        return None
-    return frozenset(_versions(header))
+    return versions(request.headers.get("if-match"))
 
 
-def _names(header: str | None, version: int) -> bool:
-    return header is not None and (header.strip() == "*" or version in _versions(header))
-
-
-def _versions(header: str) -> list[int]:
-    tags = (tag.strip().removeprefix("W/").strip('"') for tag in header.split(","))
-    return [int(tag) for tag in tags if tag.isascii() and tag.isdigit() and len(tag) < 10]
+def _is_known(if_none_match: str | None, version: int) -> bool:
+    known = versions(if_none_match)
+    return if_none_match is not None and (known is None or version in known)

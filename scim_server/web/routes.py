@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from scim_server.protocol.attributes import ResourceType
-from scim_server.web import discovery, health, operator, queries, resources
+from scim_server.web import bulk, discovery, health, me, operator, queries, resources
 from scim_server.web.site import BASE_PATH
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -35,6 +35,8 @@ def scim_routes(resource_types: Sequence[ResourceType]) -> list[BaseRoute]:
         _at("", GET=partial(queries.get, types=resource_types)),
         _at("/.search", POST=partial(queries.post, types=resource_types)),
         _at("/.revoke", POST=operator.revoke),
+        _at("/Bulk", POST=bulk.post),
+        _at("/Me", GET=me.me, POST=me.me, PUT=me.me, PATCH=me.me, DELETE=me.me),
         _at("/ServiceProviderConfig", GET=discovery.service_provider_config),
         _at("/Schemas", GET=discovery.schemas),
         _at("/Schemas/{id}", GET=discovery.schema),

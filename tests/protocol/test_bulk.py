@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scim_server.protocol import bulk
-from scim_server.protocol.bulk import BulkOperation, Order
+from scim_server.protocol.bulk import BulkOperation
 from scim_server.protocol.errors import InvalidSyntax, InvalidValue, TooLarge
 
 
@@ -110,35 +110,68 @@ def test_references_are_found_where_they_are_meant() -> None:
     }
 
 
+def steps(*sent: Any) -> list[str]:
+    """`0`, `0-b` for "without b", `0+` for its completion."""
+    found = bulk.order(operations(*sent))
+    return [
+        f"{step.index}{'+' * step.completes}{''.join(f'-{name}' for name in sorted(step.without))}" for step in found
+    ]
+
+
 @pytest.mark.parametrize(
-    ("sent", "run", "circular", "dangling"),
+    ("sent", "expected"),
     [
-        ([post("a"), post("b")], (0, 1), set(), {}),
-        ([post("a", "b"), post("b")], (1, 0), set(), {}),
-        ([post("a", "b"), post("c"), post("b", "d"), post("d")], (1, 3, 2, 0), set(), {}),
-        ([post("a", "b"), post("b", "a"), post("c")], (2,), {0, 1}, {}),
-        ([post("a", "a")], (), {0}, {}),
-        ([post("a", "b"), post("b", "b")], (), {0, 1}, {}),
-        ([post("a", "x"), post("b", "a")], (1,), set(), {0: "x"}),
-        ([{"method": "GET"}, post("b")], (0, 1), set(), {}),
+        ([post("a"), post("b")], ["0", "1"]),
+        ([post("a", "b"), post("b")], ["1", "0"]),
+        ([post("a", "b"), post("c"), post("b", "d"), post("d")], ["1", "3", "2", "0"]),
+        ([post("a", "b"), post("b", "a"), post("c")], ["2", "0-b", "1", "0+"]),
+        ([post("a", "a")], ["0-a", "0+"]),
+        ([post("a", "b"), post("b", "b")], ["1-b", "1+", "0"]),
+        ([post("a", "b"), post("b", "c"), post("c", "a")], ["0-b", "2", "1", "0+"]),
+        ([post("a", "b", "c"), post("b", "a"), post("c", "a")], ["0-b-c", "1", "2", "0+"]),
+        ([post("a", "x"), post("b", "a")], ["0", "1"]),
+        ([{"method": "GET"}, post("b")], ["0", "1"]),
     ],
 )
-def test_order(sent: list[Any], run: tuple[int, ...], circular: set[int], dangling: dict[int, str]) -> None:
-    order = bulk.order(operations(*sent))
-    assert order == Order(run, frozenset(circular), dangling)
+def test_order(sent: list[Any], expected: list[str]) -> None:
+    assert steps(*sent) == expected
 
 
 @given(st.lists(st.lists(st.integers(0, 11), max_size=3), min_size=1, max_size=10))
-def test_whoever_runs_finds_what_it_refers_to(references: list[list[int]]) -> None:
+def test_everything_runs_once_and_finds_what_it_refers_to(references: list[list[int]]) -> None:
     sent = [post(str(index), *map(str, names)) for index, names in enumerate(references)]
-    order = bulk.order(operations(*sent))
-    assert sorted([*order.run, *order.circular, *order.dangling]) == list(range(len(sent)))
-    for position, index in enumerate(order.run):
-        for name in references[index]:
-            assert name in order.run[:position] or name in order.dangling
+    made: set[str] = set()
+    incomplete: dict[int, frozenset[str]] = {}
+    for step in bulk.order(operations(*sent)):
+        if step.completes:
+            assert incomplete.pop(step.index) <= made
+            continue
+        needed = {str(name) for name in references[step.index] if name < len(sent)}
+        assert needed - step.without <= made
+        assert str(step.index) not in made
+        made.add(str(step.index))
+        if step.without:
+            incomplete[step.index] = step.without
+    assert len(made) == len(sent)
+    assert not incomplete
 
 
 def test_long_chains_take_no_stack() -> None:
     chain = [post(str(index), str(index + 1)) for index in range(999)]
-    order = bulk.order(operations(*chain, post("999")))
-    assert order.run == tuple(range(999, -1, -1))
+    assert [step.index for step in bulk.order(operations(*chain, post("999")))] == list(range(999, -1, -1))
+
+
+def test_what_refers_in_a_circle_is_left_out_whole_and_kept_for_later() -> None:
+    urn = "urn:example:extension"
+    members = [{"value": "bulkId:b", "type": "Group"}, {"value": "c"}]
+    data = {"displayName": "A", "members": members, "nick": "bulkId:b", urn: {"boss": {"value": "bulkId:b"}, "n": 1}}
+    rest, affected = bulk.parted(data, {"b"})
+    assert rest == {"displayName": "A", "members": [{"value": "c"}], urn: {"n": 1}}
+    assert affected == {"members": members, "nick": "bulkId:b", urn: {"boss": {"value": "bulkId:b"}}}
+    assert bulk.parted(data, {"other"}) == (data, {})
+
+
+def test_operations_of_a_patch_may_stand_alone() -> None:
+    (operation,) = operations({"method": "PATCH", "path": "/Users/1", "data": [{"op": "remove", "path": "title"}]})
+    assert operation.refused is None
+    assert operation.data["Operations"] == [{"op": "remove", "path": "title"}]
