@@ -24,6 +24,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    tuple_,
     update,
 )
 
@@ -206,7 +207,8 @@ def _claim(d: Dialect) -> Any:
             older.c.subject == candidate.c.subject,
             older.c.settled.is_(None),
             ~older.c.held,
-            older.c.id < candidate.c.id,
+            # Not by id alone: ids made in one millisecond, or by servers whose clocks differ, are in any order.
+            tuple_(older.c.position, older.c.id) < tuple_(candidate.c.position, candidate.c.id),
         )
     )
     chosen = (
@@ -218,7 +220,7 @@ def _claim(d: Dialect) -> Any:
             candidate.c.due <= d.now(),
             first,
         )
-        .order_by(candidate.c.due, candidate.c.id)
+        .order_by(candidate.c.due, candidate.c.position, candidate.c.id)
         .limit(_p("limit", Integer))
         .with_for_update(skip_locked=True)
     )
