@@ -11,7 +11,7 @@ from typing import Any, Literal
 from scim_server.protocol.attributes import Attribute
 from scim_server.protocol.date_time import from_unix_ms
 from scim_server.protocol.errors import Mutability, NoTarget
-from scim_server.protocol.filter import Node, equalities
+from scim_server.protocol.filter import Node, equalities, size
 from scim_server.protocol.fold import fold
 from scim_server.protocol.match import element_matches
 from scim_server.protocol.path import Path
@@ -77,6 +77,7 @@ class Edit:
         listed = read_many(attribute, self.value, self.prefix, self.reading)
         if attribute.type != "complex":
             return [value for value in before if value not in listed]
+        self.reading.compares(len(before) * len(listed))
         unwanted = [_folded(attribute, parts).items() for parts in listed]
         return [
             element
@@ -87,6 +88,7 @@ class Edit:
     # Elements of a multi-valued attribute
 
     def _elements(self, before: list[Element]) -> list[Element]:
+        self.reading.compares(len(before) * (1 if self.path.term is None else size(self.path.term)))
         hits = [self._is_hit(element) for element in before]
         if not any(hits):
             return before if self.verb == "remove" else self._with_created(before)

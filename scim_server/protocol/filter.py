@@ -117,6 +117,17 @@ def comparisons(node: Node) -> Iterator[Comparison]:
                 yield from comparisons(term)
 
 
+def size(node: Node) -> int:
+    """How many comparisons and presence tests it takes to evaluate a tree."""
+    match node:
+        case Comparison() | Presence():
+            return 1
+        case Not(term) | ValuePath(_, term):
+            return size(term)
+        case And(terms) | Or(terms):
+            return sum(map(size, terms))
+
+
 def equalities(node: Node, values: Sequence[Value]) -> dict[str, Value] | None:
     """What an element must hold to satisfy a value filter: sub-attribute name -> value.
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from scim_server.protocol.attributes import Attribute
 from scim_server.protocol.errors import Mutability
-from scim_server.protocol.filter import Comparison, Node, Or, Value
+from scim_server.protocol.filter import Comparison, Node, Or, Value, size
 from scim_server.protocol.match import element_matches
 from scim_server.protocol.path import Path
 from scim_server.protocol.schemas import MEMBERS
@@ -85,6 +85,7 @@ class MemberDraft:
             self._clear()
             self._add_all(read_members(value, reading))
         elif path.term is not None:
+            reading.compares(len(self._add) * size(path.term))
             self._remove_where(path.term, path.values)
         elif value is None:
             self._clear()

@@ -29,6 +29,7 @@ from scim_server.protocol.value import Reading, missing, read
 
 PATCH_URN = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 MAX_OPERATIONS = 1000
+MAX_PATHS = 131_072  # characters of all paths together: reading a filter costs more than reading JSON
 
 Target = Path | SchemaPath | UnknownExtension
 _VERBS: Mapping[str, Verb] = {"add": "add", "remove": "remove", "replace": "replace"}
@@ -80,6 +81,8 @@ def parse(body: Any, resource_type: ResourceType, profile: Profile) -> list[Oper
         raise InvalidSyntax("Operations must be an array with at least one operation.")
     if len(messages) > MAX_OPERATIONS:
         raise TooLarge(f"A PATCH may have {MAX_OPERATIONS} operations: send the rest in another request.")
+    if sum(len(path) for each in messages if type(each) is dict and type(path := each.get("path")) is str) > MAX_PATHS:
+        raise TooLarge(f"The paths of a PATCH may have {MAX_PATHS} characters together: send the rest separately.")
     schemas = body.get("schemas")
     if profile.refuse_unknown_attributes and not (type(schemas) is list and PATCH_URN in schemas):
         raise InvalidSyntax(f"schemas must contain {PATCH_URN}.")

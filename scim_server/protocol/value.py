@@ -12,11 +12,12 @@ from typing import Any
 
 from scim_server.protocol.attributes import Attribute, Profile
 from scim_server.protocol.date_time import to_unix_ms
-from scim_server.protocol.errors import InvalidValue
+from scim_server.protocol.errors import InvalidValue, TooMany
 
 MAX_TEXT_BYTES = 8192
 MAX_KEY_CHARACTERS = 255  # of values that must fit a database index
 MAX_VALUES = 1000  # of one multi-valued attribute, members not counted
+MAX_COMPARISONS = 100_000  # a quarter of a second, for all operations of a PATCH together
 _PLAIN_TEXT_CHARACTERS = 255
 _BOOLEAN_TEXT = {"true": True, "True": True, "false": False, "False": False}
 _INTEGER_LIMIT = 2**63
@@ -25,13 +26,14 @@ _INTEGER_LIMIT = 2**63
 class Reading:
     """What one request's reading left out (`ignored`) and bent (`quirks`), and how strict it is."""
 
-    __slots__ = ("_ignored", "_quirks", "profile", "refuse_second_primary")
+    __slots__ = ("_comparisons", "_ignored", "_quirks", "profile", "refuse_second_primary")
 
     def __init__(self, profile: Profile, *, refuse_second_primary: bool = False) -> None:
         self.profile = profile
         self.refuse_second_primary = refuse_second_primary
         self._ignored: dict[str, None] = {}
         self._quirks: dict[str, None] = {}
+        self._comparisons = 0
 
     @property
     def ignored(self) -> tuple[str, ...]:
@@ -52,6 +54,12 @@ class Reading:
     def bent(self, quirk: str) -> None:
         """Note that a deviation was accepted."""
         self._quirks[quirk] = None
+
+    def compares(self, number: int) -> None:
+        """Count comparisons with values that are there; raise TooMany when a small request would cost too much."""
+        self._comparisons += number
+        if self._comparisons > MAX_COMPARISONS:
+            raise TooMany("the operations compare too many values: send fewer in one request.")
 
 
 def read(attribute: Attribute, value: Any, parent: str, reading: Reading) -> Any:
@@ -118,7 +126,10 @@ def identity(element: Mapping[str, Any]) -> Any:
     """What makes two elements the same one: type and value, or everything where there is no value."""
     value = element.get("value")
     if value is None or type(value) is list:
-        return repr(sorted(element.items()))
+        try:
+            return frozenset(element.items())
+        except TypeError:  # a part is a list
+            return repr(sorted(element.items()))
     return (element.get("type"), value)
 
 

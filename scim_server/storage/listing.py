@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Integer, bindparam, func, literal_column, select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Integer, bindparam, func, literal_column, select, tuple_
 from sqlalchemy.sql import Select
 
 from scim_server.protocol.attributes import AttributeRef, ResourceType
@@ -242,7 +242,7 @@ def _page(d: Dialect, query: _Query, page: _Page) -> Select[Any]:
         .where(*_matching(d, query), *_within(key, page))
         .order_by(*_order(page.sort, key, value, resource.c.id))
         .limit(bindparam("limit", type_=Integer))
-        .offset(bindparam("offset", type_=Integer))
+        .offset(bindparam("offset", type_=BigInteger))
         .subquery("page")
     )
     return (

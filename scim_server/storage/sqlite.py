@@ -64,6 +64,8 @@ class SqliteDatabase:
                 raise TooMany(
                     "The query took too long; narrow it down with an indexed attribute such as userName."
                 ) from None
+            if "parser stack overflow" in str(problem):
+                raise TooMany("The filter is nested too deeply for this database; use fewer levels.") from None
             raise Unavailable(_AWAY, {"Retry-After": "1"}) from problem
         finally:
             if timeout_ms is not None:

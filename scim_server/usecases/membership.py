@@ -3,13 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from scim_server.protocol.errors import InvalidValue
+from scim_server.protocol.errors import InvalidValue, TooMany
+from scim_server.protocol.filter import size
 from scim_server.protocol.match import element_matches
 from scim_server.protocol.membership import Member, MemberEdits
 from scim_server.storage import resources
 from scim_server.storage.change import MemberRow
 from scim_server.usecases.access import Caller
 from scim_server.usecases.deployment import Deployment
+
+MAX_COMPARISONS = 500_000  # a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ async def plan_members(deployment: Deployment, caller: Caller, group_id: str, ed
     go = {m.lower() for m in edits.remove}
     if edits.remove_where:
         everyone = await resources.members_of(deployment.database, caller.tenant_id, group_id)
+        if len(everyone) * sum(size(where.term) for where in edits.remove_where) > MAX_COMPARISONS:
+            raise TooMany("The filters on members compare too many of them; list the ids to remove instead.")
         elements = {m: {"value": m, "type": kind, "display": display} for m, kind, display in everyone}
         for where in edits.remove_where:
             go |= {m for m, element in elements.items() if element_matches(where.term, where.values, element)}
