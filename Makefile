@@ -15,10 +15,10 @@ PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 pyth
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check static format lint types layers fuzz chaos bench lock clean
+.PHONY: help demo serve test test-crm check static format lint types layers fuzz chaos bench lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY) ## the whole story on this machine: server, CRM, identity provider (ARGS=--once prints it and exits)
 	@$(BIN)/scim-server demo $(ARGS)
@@ -28,6 +28,10 @@ serve: $(READY) ## the server, on 127.0.0.1:8080 and SQLite unless SCIM_* says o
 
 test: $(READY) ## all tests, on SQLite, a real Postgres and a real Redis (ARGS: what to give to pytest)
 	$(BIN)/pytest --numprocesses=2 --dist=loadfile $(ARGS)
+
+test-crm: $(READY) ## the guards in Node, PHP and Java, MariaDB and a Django CRM (Debian; installs what they need)
+	tests/crm/prepare.sh
+	$(BIN)/pytest -m crm tests/guards tests/crm $(ARGS)
 
 check: static test ## what must be green before a commit lands: format, lint, types, architecture, all tests
 
