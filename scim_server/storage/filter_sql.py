@@ -66,10 +66,30 @@ _AFTER_ALL = "\U0010ffff" * (KEY_BYTES // 4 + 1)  # after a beginning: greater t
 _ANY_ROW: ColumnElement[Any] = literal_column("1")
 
 
+_POINTED = frozenset({"id", "externalId", "userName", "displayName", "emails.value", "phoneNumbers.value"})
+
+
 def condition(query: Filter, resource_type: ResourceType, dialect: Dialect) -> ColumnElement[bool]:
     """The WHERE condition, never NULL where it counts. The statement binds `tenant_id` and `type` besides
     `arguments`. Raises InvalidFilter for what the server computes and cannot search, such as meta.location."""
     return _holds(query.root, _Resource(resource_type, dialect))
+
+
+def is_pointed(query: Filter) -> bool:
+    """Whether a match must have one value of an attribute that hardly two resources share."""
+    return _is_pointed(query.root)
+
+
+def _is_pointed(node: Node) -> bool:
+    match node:
+        case Comparison():
+            return node.operator == "eq" and notation(node.ref) in _POINTED
+        case And():
+            return any(_is_pointed(term) for term in node.terms)
+        case ValuePath():
+            return _is_pointed(node.term)
+        case _:
+            return False
 
 
 def arguments(query: Filter, resource_type: ResourceType, dialect: Dialect) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from scim_server.protocol.attributes import AttributeRef, ResourceType
 from scim_server.protocol.filter import Filter
 from scim_server.storage.database import Database, Row
 from scim_server.storage.dialects import Dialect
-from scim_server.storage.filter_sql import arguments, condition
+from scim_server.storage.filter_sql import arguments, condition, is_pointed
 from scim_server.storage.resources import Stored, columns, stored_from
 from scim_server.storage.sort_sql import SortKey, sort_key
 from scim_server.storage.statements import Statement
@@ -237,20 +237,26 @@ def _matching(d: Dialect, query: _Query) -> list[ColumnElement[bool]]:
 def _page(d: Dialect, query: _Query, page: _Page) -> Select[Any]:
     key = sort_key(page.sort.by, query.resource_type, d)
     value = literal_column("NULL") if key is None else key.value
-    keys = (
-        select(resource.c.id.label("key"), value.label("sort_value"))
-        .where(*_matching(d, query), *_within(key, page))
-        .order_by(*_order(page.sort, key, value, resource.c.id))
-        .limit(bindparam("limit", type_=Integer))
-        .offset(bindparam("offset", type_=BigInteger))
-        .subquery("page")
-    )
+    order = _order(page.sort, key, value, resource.c.id)
     return (
-        select(*columns(d, page.groups), keys.c.sort_value)
-        .join(keys, keys.c.key == resource.c.id)
-        .where(*_here(resource.c))
-        .order_by(*_order(page.sort, key, keys.c.sort_value, resource.c.id))
+        select(*columns(d, page.groups), value.label("sort_value"))
+        .where(*_here(resource.c), d.among(resource.c.id, _keys(d, query, page, key)))
+        .order_by(*order)
     )
+
+
+def _keys(d: Dialect, query: _Query, page: _Page, key: SortKey | None) -> Select[Any]:
+    """The ids of the page. Matches of an indexed equality are found before they are put in order: a planner that has
+    no statistics yet would rather walk all resources in order and try each."""
+    found = select(resource.c.id).where(*_matching(d, query), *_within(key, page))
+    limit, offset = bindparam("limit", type_=Integer), bindparam("offset", type_=BigInteger)
+    if query.filter is not None and is_pointed(query.filter):
+        value = literal_column("NULL") if key is None else key.value
+        fenced = found.add_columns(value.label("sort_value")).offset(literal_column("0")).subquery("matched")
+        order = _order(page.sort, key, fenced.c.sort_value, fenced.c.id)
+        return select(fenced.c.id).order_by(*order).limit(limit).offset(offset)
+    value = literal_column("NULL") if key is None else key.value
+    return found.order_by(*_order(page.sort, key, value, resource.c.id)).limit(limit).offset(offset)
 
 
 def _order(sort: Sort, key: SortKey | None, value: Any, own_id: Any) -> list[Any]:

@@ -23,6 +23,12 @@ CHANNEL = "scim_outbox"
 PATIENCE_S = 2.0  # how long a request waits for a connection while Postgres restarts or the pool is empty
 PAUSE_S = 0.05
 RECONNECT_S = 1.0
+STATISTICS_S = 1.0
+_GROWN = """
+SELECT table_.relname FROM pg_stat_user_tables statistics JOIN pg_class table_ ON table_.oid = statistics.relid
+WHERE statistics.schemaname = current_schema()
+AND statistics.n_mod_since_analyze > greatest(200, table_.reltuples / 2) AND table_.reltuples < 200000
+"""
 DEADLOCK_TRIES = 10
 _GONE = (
     OSError,  # refused, reset, broken pipe
@@ -55,7 +61,9 @@ class PostgresDatabase:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", listen_url: str | None) -> None:
         self._pool = pool
         self._listeners: list[Callable[[], None]] = []
-        self._listening = asyncio.create_task(self._listen(listen_url)) if listen_url else None
+        self._tasks = [asyncio.create_task(self._keep_statistics())]
+        if listen_url:
+            self._tasks.append(asyncio.create_task(self._listen(listen_url)))
 
     @classmethod
     async def open(cls, url: str, *, listen_url: str | None, pool_size: int = 10) -> "PostgresDatabase":
@@ -102,15 +110,16 @@ class PostgresDatabase:
             rows: list[asyncpg.Record] = await connection.fetch(chain.sql, *arguments)
             return rows
 
-        async def run_after_users(connection: Connection) -> list[asyncpg.Record]:
+        async def run_with_users(connection: Connection) -> list[asyncpg.Record]:
             entitle = ENTITLE.compiled(POSTGRES)
             async with connection.transaction():
-                users = await connection.fetch(entitle.sql, *entitle.arguments(given))
+                rows = await run(connection)
+                users = await connection.fetch(entitle.sql, *entitle.arguments(given)) if rows else []
                 if len(users) < len(change.entitlements):
                     raise Stale
-                return await run(connection)
+                return rows
 
-        rows = await self._run(run_after_users if change.entitlements else run)
+        rows = await self._run(run_with_users if change.entitlements else run)
         if not rows:
             raise Stale
         return Committed(rows[0]["version"], rows[0]["modified"], queued(rows) if change.messages else ())
@@ -146,9 +155,9 @@ class PostgresDatabase:
         await self._run(select_one)
 
     async def aclose(self) -> None:
-        if self._listening:
-            self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
             await asyncio.wait_for(self._pool.close(), timeout=5)
         except (TimeoutError, *_GONE):
@@ -193,6 +202,21 @@ class PostgresDatabase:
             await self._pool.release(connection)
         except _GONE as problem:
             _log.debug("broken connection dropped: %s", type(problem).__name__)
+
+    async def _keep_statistics(self) -> None:
+        """A first import fills empty tables faster than autovacuum looks at them, and a planner that believes them
+        empty scans them for each request: have the grown ones analyzed at once."""
+
+        async def analyze(connection: Connection) -> None:
+            for row in await connection.fetch(_GROWN):
+                await connection.execute(f"ANALYZE {row['relname']}")  # a name from the catalogue
+
+        while True:
+            await asyncio.sleep(STATISTICS_S)
+            try:
+                await self._run(analyze)
+            except (Unavailable, asyncpg.PostgresError) as problem:
+                _log.debug("statistics not refreshed: %s", type(problem).__name__)
 
     async def _listen(self, url: str) -> None:
         """Keep one connection on the channel; after any loss reconnect and wake everybody once."""

@@ -76,10 +76,6 @@ class SqliteDatabase:
         given = parameters(change, SQLITE)
 
         def run(connection: sqlite3.Connection) -> Committed:
-            if change.entitlements:
-                users = _execute(connection, ENTITLE.compiled(SQLITE), given)
-                if len(users) < len(change.entitlements):
-                    raise Stale
             for part in steps.before:
                 _execute(connection, part, given)
             assert steps.written is not None
@@ -88,6 +84,10 @@ class SqliteDatabase:
                 raise Stale
             for part in steps.after:
                 _execute(connection, part, given)
+            if change.entitlements:
+                users = _execute(connection, ENTITLE.compiled(SQLITE), given)
+                if len(users) < len(change.entitlements):
+                    raise Stale
             rows = _execute(connection, steps.queued, given) if steps.queued else []
             return Committed(written[0]["version"], written[0]["modified"], queued(rows))
 
