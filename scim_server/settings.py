@@ -8,11 +8,17 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from scim_server.protocol.attributes import ResourceType
+from scim_server.protocol.schema_json import DeclarationError
+from scim_server.protocol.schema_json import load as load_types
+from scim_server.protocol.schemas import GROUP, USER
 from scim_server.sessions.config import SessionStoreSettings
 from scim_server.sessions.registry import StoreConfigError, read_stores
 
@@ -59,6 +65,14 @@ class Settings(BaseModel):
     discovery_auth: Annotated[
         bool, Field(description="Whether /Schemas, /ResourceTypes and /ServiceProviderConfig need a token")
     ] = False
+    schemas: Annotated[
+        tuple[str, ...], Field(description="JSON files with schemas of your own (RFC 7643 §7); commas between them")
+    ] = ()
+    resource_types: Annotated[
+        tuple[str, ...],
+        Field(description="JSON files with resource types of your own (RFC 7643 §6); either list takes both"),
+    ] = ()
+    schemas_dir: Annotated[str | None, Field(description="Folder of which every .json file is read like these")] = None
     session_stores: Annotated[
         tuple[SessionStoreSettings, ...], Field(description="[[session_stores]] tables; see docs/session-stores.md")
     ] = ()
@@ -91,6 +105,26 @@ class Settings(BaseModel):
             raise ValueError("must be debug, info, warning or error")
         return value.lower()
 
+    @field_validator("schemas", "resource_types", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @cached_property
+    def served_types(self) -> tuple[ResourceType, ...]:
+        """User, Group and what is declared beside them. Raises DeclarationError with every fault of every file."""
+        files = [Path(name) for name in (*self.schemas, *self.resource_types)]
+        problems: list[str] = []
+        if self.schemas_dir is not None:
+            folder = Path(self.schemas_dir)
+            files += sorted(folder.glob("*.json"))
+            if not folder.is_dir():
+                problems.append(f"SCIM_SCHEMAS_DIR: there is no folder {folder}")
+        contents = {str(path): _json(path, problems) for path in files}
+        if problems:
+            raise DeclarationError(problems)
+        return load_types(contents, (USER, GROUP))
+
     @property
     def is_sqlite(self) -> bool:
         """Whether the embedded database is used."""
@@ -109,6 +143,9 @@ class Settings(BaseModel):
             stores = []
         try:
             settings = cls.model_validate({**given, "session_stores": tuple(stores)})
+            assert settings.served_types
+        except DeclarationError as fault:
+            problems += fault.problems
         except ValidationError as faults:
             problems += [_line(fault) for fault in faults.errors(include_url=False, include_input=False)]
         if problems:
@@ -140,6 +177,14 @@ def _from_environment(environment: Mapping[str, str], problems: list[str]) -> di
     return found
 
 
+def _json(path: Path, problems: list[str]) -> Any:
+    try:
+        return orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as fault:
+        problems.append(f"{path}: cannot be read: {fault}")
+        return None
+
+
 def _from_file(environment: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
     named = environment.get(f"{PREFIX}CONFIG")
     path = Path(named or DEFAULT_FILE)
@@ -153,6 +198,11 @@ def _from_file(environment: Mapping[str, str], problems: list[str]) -> dict[str,
         problems.append(f"{path.name}: cannot be read: {fault}")
         return {}
     resolved: dict[str, Any] = _resolved(raw, environment, path.parent, problems)
+    for key in ("schemas", "resource_types"):
+        if isinstance(resolved.get(key), list):
+            resolved[key] = [str(path.parent / str(name)) for name in resolved[key]]
+    if isinstance(resolved.get("schemas_dir"), str):
+        resolved["schemas_dir"] = str(path.parent / resolved["schemas_dir"])
     return resolved
 
 

@@ -208,8 +208,8 @@ class _Draft:
                 raise Mutability("schemas cannot be removed.")
         elif target.ref.attribute is MEMBERS:
             self.members.edit(operation.verb, target, operation.value, self.reading)
-        elif target.ref.attribute.returned == "never":
-            self._set_unreturned(operation, target.ref.attribute)
+        elif target.ref.attribute is PASSWORD:
+            self._set_password(operation)
         else:
             self._edit(operation, target)
 
@@ -267,14 +267,10 @@ class _Draft:
         if not operation.keyed or (is_id and operation.value is not None):
             raise Mutability(f"{ref.leaf.name} is read-only: leave it out.")
 
-    def _set_unreturned(self, operation: Operation, attribute: Attribute) -> None:
-        """The password leaves on its own; other write-only values have nowhere to be kept."""
-        if attribute is not PASSWORD:
-            self.reading.unknown(operation.text)
-        elif operation.verb == "remove":
-            self.password = ""
-        else:
-            self.password = read(attribute, operation.value, "", self.reading) or ""
+    def _set_password(self, operation: Operation) -> None:
+        """It leaves on its own and is never part of the document."""
+        removed = operation.verb == "remove"
+        self.password = "" if removed else read(PASSWORD, operation.value, "", self.reading) or ""
 
 
 def _is_read_only(ref: AttributeRef) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 from scim_server.protocol.attributes import COMMON, Attribute, AttributeRef, ResourceType, Schema
 from scim_server.protocol.path import parse_names
+from scim_server.protocol.schemas import PASSWORD
 
 Names = Sequence[str] | str | None
 
@@ -114,11 +115,11 @@ def _sub_is_shown(sub: Attribute, whole: bool, wanted: _Choice | None, unwanted:
 
 
 def _is_everything(tree: Mapping[str, Any], resource_type: ResourceType) -> bool:
-    """Whether the plan leaves out nothing that a stored resource can hold (a password never is)."""
+    """Whether the plan leaves out nothing that a stored resource can hold (a password never is there)."""
     core = (*COMMON, *resource_type.schema.attributes)
     levels = [(tree, core), *((tree.get(s.id, {}), s.attributes) for s, _ in resource_type.extensions)]
     return all(
-        attribute.returned == "never" or (attribute.name in level and level[attribute.name] is None)
+        attribute is PASSWORD or (attribute.name in level and level[attribute.name] is None)
         for level, attributes in levels
         for attribute in attributes
     )

@@ -54,7 +54,7 @@ def check(
     if active is not None and "active" not in document and "active" in resource_type.schema.by_name:
         document["active"] = active
     if current is not None:
-        _guard_immutable(document, current, resource_type)
+        _keep(document, current, resource_type)
     demand_required(document, resource_type)
     return Checked(
         {"schemas": schemas_of(document, resource_type), **document},
@@ -124,7 +124,7 @@ class _Draft:
             normal = read(attribute, value, "", self.reading)
             if attribute is PASSWORD:
                 self.password = normal
-            elif normal is not None and attribute.returned != "never":
+            elif normal is not None:
                 self.document[attribute.name] = normal
 
     def _take_extension(self, key: str, value: Any) -> None:
@@ -142,7 +142,7 @@ class _Draft:
                     self.reading.unknown(prefix + name)
             elif attribute.mutability != "readOnly":
                 normal = read(attribute, item, prefix, self.reading)
-                if normal is not None and attribute.returned != "never":
+                if normal is not None:
                     held[attribute.name] = normal
         if held:
             self.document[schema.id] = held
@@ -163,21 +163,22 @@ class _Draft:
                 self.reading.unknown(urn)
 
 
-def _guard_immutable(document: dict[str, Any], current: Mapping[str, Any], resource_type: ResourceType) -> None:
-    """An immutable attribute keeps its value: unsaid it is carried over, said differently it is refused."""
-    for urn, attribute in _immutable(resource_type):
+def _keep(document: dict[str, Any], current: Mapping[str, Any], resource_type: ResourceType) -> None:
+    """What a body does not say is gone, except for what cannot be changed and what no client can have read; an
+    immutable attribute said differently is refused."""
+    for urn, attribute in _kept(resource_type):
         before = (current.get(urn, {}) if urn else current).get(attribute.name)
         if before is None:
             continue
         holder = document.setdefault(urn, {}) if urn else document
-        if holder.setdefault(attribute.name, before) != before:
+        if holder.setdefault(attribute.name, before) != before and attribute.mutability == "immutable":
             raise Mutability(f"{f'{urn}:' if urn else ''}{attribute.name} cannot be changed once it is set.")
 
 
 @cache
-def _immutable(resource_type: ResourceType) -> tuple[tuple[str | None, Attribute], ...]:
+def _kept(resource_type: ResourceType) -> tuple[tuple[str | None, Attribute], ...]:
     return tuple(
         (schema.id if schema else None, attribute)
         for schema, attribute in resource_type.attributes()
-        if attribute.mutability == "immutable"
+        if attribute.mutability == "immutable" or attribute.returned == "never"
     )

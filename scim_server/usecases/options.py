@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from scim_server.protocol.attributes import INTEROP, RFC, Profile
+from scim_server.protocol.attributes import INTEROP, RFC, Profile, ResourceType
 
 
 class OptionError(ValueError):
@@ -26,6 +26,7 @@ class TenantOptions:
     access_groups: tuple[str, ...] = ()
     protected_accounts: tuple[str, ...] = ()
     brake_hold: int = 0
+    resource_types: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> "TenantOptions":
@@ -41,6 +42,11 @@ class TenantOptions:
     def strictness(self) -> Profile:
         """How ambiguous requests are read."""
         return RFC if self.profile == "rfc" else INTEROP
+
+    def serves(self, rt: ResourceType) -> bool:
+        """Whether a resource type of the deployment exists for this tenant; User and Group always do."""
+        known = {name.lower() for name in self.resource_types}
+        return not known or rt.name.lower() in {"user", "group", *known}
 
     @property
     def unique_group_names(self) -> bool:
@@ -133,6 +139,12 @@ OPTIONS: tuple[Option, ...] = (
         "When more than this share of the active users lost access within 10 minutes, further kills wait for "
         "`scim-server brake approve`. 0: never.",
         _percent,
+    ),
+    Option(
+        "resource_types",
+        "names, separated by commas, or none",
+        "Which of the deployment's own resource types this tenant has beside User and Group. Empty: all of them.",
+        _list,
     ),
 )
 _BY_NAME = {option.name: option for option in OPTIONS}

@@ -4,7 +4,8 @@ that no spelling of an address can get past it."""
 from starlette.requests import Request
 
 from scim_server import log
-from scim_server.protocol.errors import Unauthorized
+from scim_server.protocol.attributes import ResourceType
+from scim_server.protocol.errors import NotFound, Unauthorized
 from scim_server.usecases.access import Caller
 from scim_server.web.site import request_id, site_of
 
@@ -26,15 +27,23 @@ async def authenticate(request: Request) -> Caller:
     return caller
 
 
-async def reader(request: Request) -> Caller:
-    """A caller who may read."""
+async def reader(request: Request, rt: ResourceType | None = None) -> Caller:
+    """A caller who may read, and whose tenant has this resource type."""
     caller = await authenticate(request)
     caller.require("scim", "scim:read")
+    _require_type(caller, rt)
     return caller
 
 
-async def writer(request: Request) -> Caller:
-    """A caller who may write now. Raises Forbidden, or TooManyRequests while the tenant is frozen."""
+async def writer(request: Request, rt: ResourceType | None = None) -> Caller:
+    """A caller who may write now, and whose tenant has this resource type. Raises Forbidden, NotFound, or
+    TooManyRequests while the tenant is frozen."""
     caller = await authenticate(request)
     caller.require_write(site_of(request).deployment.now())
+    _require_type(caller, rt)
     return caller
+
+
+def _require_type(caller: Caller, rt: ResourceType | None) -> None:
+    if rt is not None and not caller.options.serves(rt):
+        raise NotFound(f"This tenant has no resource type {rt.name}; see /ResourceTypes.")

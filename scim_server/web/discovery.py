@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from scim_server.protocol import bulk, cursor, discovery
+from scim_server.protocol.attributes import ResourceType
 from scim_server.protocol.errors import Forbidden, NotFound
 from scim_server.protocol.paging import DEFAULT_COUNT, MAX_RESULTS
 from scim_server.usecases.access import Caller
@@ -43,14 +44,14 @@ async def schema(request: Request) -> Response:
 
 async def resource_types(request: Request) -> Response:
     """GET /ResourceTypes"""
-    await _visitor(request)
-    return _list(_resource_types(request))
+    caller = await _visitor(request)
+    return _list(_resource_types(request, caller))
 
 
 async def resource_type(request: Request) -> Response:
     """GET /ResourceTypes/{name}"""
-    await _visitor(request)
-    return _one(_resource_types(request), request.path_params["id"], "resource type")
+    caller = await _visitor(request)
+    return _one(_resource_types(request, caller), request.path_params["id"], "resource type")
 
 
 async def _visitor(request: Request) -> Caller | None:
@@ -65,15 +66,20 @@ def _schemas(request: Request, caller: Caller | None) -> list[dict[str, Any]]:
     hidden = ("password",) if caller is not None and caller.options.profile == "entra" else ()
     base = base_url(request)
     known: dict[str, Any] = {}
-    for rt in site_of(request).deployment.resource_types:
+    for rt in _types(request, caller):
         for one in (rt.schema, *(extension for extension, _ in rt.extensions)):
             known[one.id] = one
     return [discovery.schema(one, base, without=hidden) for one in known.values()]
 
 
-def _resource_types(request: Request) -> list[dict[str, Any]]:
+def _resource_types(request: Request, caller: Caller | None) -> list[dict[str, Any]]:
     base = base_url(request)
-    return [discovery.resource_type(rt, base) for rt in site_of(request).deployment.resource_types]
+    return [discovery.resource_type(rt, base) for rt in _types(request, caller)]
+
+
+def _types(request: Request, caller: Caller | None) -> list[ResourceType]:
+    types = site_of(request).deployment.resource_types
+    return [rt for rt in types if caller is None or caller.options.serves(rt)]
 
 
 def _list(entries: list[dict[str, Any]]) -> Response:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from scim_server.protocol.attributes import ResourceType
-from scim_server.protocol.errors import InvalidSyntax, InvalidValue
+from scim_server.protocol.errors import InvalidSyntax, InvalidValue, NotFound
 from scim_server.protocol.paging import CursorPage, cursor_response, list_response, parse_cursor_page, parse_page
 from scim_server.usecases import queries
 from scim_server.usecases.access import Caller
@@ -39,12 +39,15 @@ async def post(request: Request, types: Types) -> Response:
 
 
 async def _answer(request: Request, caller: Caller, types: Types, query: Mapping[str, Any]) -> Response:
-    views = {rt: view_of(request, rt, query) for rt in types}
+    served = [rt for rt in types if caller.options.serves(rt)]
+    if not served:
+        raise NotFound(f"This tenant has no resource type {types[0].name}; see /ResourceTypes.")
+    views = {rt: view_of(request, rt, query) for rt in served}
     asked = _listing(query)
     listed = await queries.search(
         site_of(request).deployment,
         caller,
-        types,
+        served,
         asked,
         groups=any(rt.name == "User" and view.plan.keeps("groups") for rt, view in views.items()),
         with_members=any(rt.name == "Group" and view.plan.keeps("members") for rt, view in views.items()),

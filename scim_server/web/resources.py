@@ -26,7 +26,7 @@ from scim_server.web.site import note, site_of
 
 async def get(request: Request, rt: ResourceType) -> Response:
     """GET /Users/{id}"""
-    caller = await reader(request)
+    caller = await reader(request, rt)
     view = view_of(request, rt)
     shows_groups = rt.name == "User" and view.plan.keeps("groups")
     stored = await queries.get(_deployment(request), caller, rt, request.path_params["id"], groups=shows_groups)
@@ -40,7 +40,7 @@ async def get(request: Request, rt: ResourceType) -> Response:
 
 async def create(request: Request, rt: ResourceType) -> Response:
     """POST /Users"""
-    caller, view = await writer(request), view_of(request, rt)
+    caller, view = await writer(request, rt), view_of(request, rt)
     body, quirks = straighten_resource(await read_json(request), rt)
     written = await provisioning.create(_deployment(request), caller, rt, body)
     note(request, quirks=(*quirks, *written.quirks), ignored=written.ignored)
@@ -49,7 +49,7 @@ async def create(request: Request, rt: ResourceType) -> Response:
 
 async def replace(request: Request, rt: ResourceType) -> Response:
     """PUT /Users/{id}"""
-    caller, view = await writer(request), view_of(request, rt)
+    caller, view = await writer(request, rt), view_of(request, rt)
     body, quirks = straighten_resource(await read_json(request), rt)
     written = await provisioning.replace_resource(
         _deployment(request), caller, rt, _id(request, rt), body, _if_match(request)
@@ -60,7 +60,7 @@ async def replace(request: Request, rt: ResourceType) -> Response:
 
 async def patch(request: Request, rt: ResourceType) -> Response:
     """PATCH /Users/{id}"""
-    caller, view = await writer(request), view_of(request, rt)
+    caller, view = await writer(request, rt), view_of(request, rt)
     resource_id = _id(request, rt)
     body, quirks = straighten_patch(await read_json(request), rt)
     operations = patching.parse(body, rt, caller.options.strictness)
@@ -73,7 +73,7 @@ async def patch(request: Request, rt: ResourceType) -> Response:
 
 async def delete(request: Request, rt: ResourceType) -> Response:
     """DELETE /Users/{id}"""
-    caller = await writer(request)
+    caller = await writer(request, rt)
     written = await provisioning.delete(_deployment(request), caller, rt, _id(request, rt), _if_match(request))
     return empty_answer(204, termination(written.receipt))
 

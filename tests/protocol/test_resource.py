@@ -242,7 +242,7 @@ def badge(current: dict[str, Any] | None = None, **attributes: Any) -> Any:
 
 def test_configured_extensions_follow_their_characteristics() -> None:
     held = badge(floors=[1, 2, 1], since="2026-01-31T12:00:00Z", height=1.5, pin="1234", door="x")
-    assert held == {"serial": "1", "floors": [1, 2], "since": "2026-01-31T12:00:00Z", "height": 1.5}
+    assert held == {"serial": "1", "floors": [1, 2], "since": "2026-01-31T12:00:00Z", "height": 1.5, "pin": "1234"}
 
 
 @pytest.mark.parametrize(
@@ -267,6 +267,12 @@ def test_configured_extensions_refuse_wrong_values(attributes: dict[str, Any]) -
 def test_a_required_extension_must_come() -> None:
     with pytest.raises(InvalidValue, match="urn:example:badge is required"):
         check({"userName": "a"}, BADGED, INTEROP)
+
+
+def test_what_no_client_can_read_is_kept_until_said() -> None:
+    current = {"userName": "a", BADGE.id: {"serial": "1", "pin": "1234"}}
+    assert badge(current) == {"serial": "1", "pin": "1234"}
+    assert badge(current, pin="5678") == {"serial": "1", "pin": "5678"}
 
 
 def test_immutable_values_are_kept_and_guarded() -> None:
