@@ -28,6 +28,7 @@ def upgrade() -> None:
         sa.Column("detail", Json, nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "id"),
     )
+    op.create_index("audit_request", "audit", ["tenant_id", "request_id"], unique=False)
     op.create_index("audit_resource", "audit", ["tenant_id", "resource_id", "id"], unique=False)
     op.create_table(
         "counter",
@@ -139,8 +140,8 @@ def upgrade() -> None:
         "resource",
         ["tenant_id", "type", "id"],
         unique=False,
-        postgresql_where=sa.text("NOT active"),
-        sqlite_where=sa.text("NOT active"),
+        postgresql_where=sa.text("NOT active OR NOT entitled"),
+        sqlite_where=sa.text("NOT active OR NOT entitled"),
     )
     op.create_index("resource_modified", "resource", ["tenant_id", "type", "modified", "id"], unique=False)
     op.create_index("resource_unique_key", "resource", ["tenant_id", "type", "unique_key"], unique=True)
@@ -164,12 +165,19 @@ def upgrade() -> None:
     )
     op.create_index("resource_value_of", "resource_value", ["tenant_id", "type", "resource_id"], unique=False)
     op.create_table(
+        "secret",
+        sa.Column("name", Key, nullable=False),
+        sa.Column("value", Key, nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
         "sentinel",
         sa.Column("store", Key, nullable=False),
         sa.Column("tenant", Key, nullable=False),
         sa.Column("id", Id, nullable=False),
         sa.Column("template", sa.Text(), nullable=False),
         sa.Column("planned", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("previous", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("confirmed", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("fingerprint", sa.Text(), nullable=True),
         sa.Column("owner", Id, nullable=True),
@@ -202,12 +210,6 @@ def upgrade() -> None:
         sa.Column("frozen_until", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name"),
-    )
-    op.create_table(
-        "secret",
-        sa.Column("name", Key, nullable=False),
-        sa.Column("value", Key, nullable=False),
-        sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
         "token",
@@ -243,10 +245,10 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("member")
     op.drop_table("token")
-    op.drop_table("secret")
     op.drop_table("tenant")
     op.drop_table("subject")
     op.drop_table("sentinel")
+    op.drop_table("secret")
     op.drop_table("resource_value")
     op.drop_table("resource")
     op.drop_table("outbox")

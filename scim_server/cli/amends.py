@@ -11,6 +11,7 @@ from scim_server.cli.terminal import AS_JSON, TENANT, Failure, moment, operator,
 from scim_server.clock import now_ms
 from scim_server.storage import deactivations
 from scim_server.usecases import amends, operations, receipts
+from scim_server.usecases.membership import is_id
 
 brake = typer.Typer(no_args_is_help=True)
 undo = typer.Typer(no_args_is_help=True)
@@ -61,8 +62,8 @@ def reject(tenant: str = TENANT, user: Who = None) -> None:
         caller = await operator(parts, tenant)
         lines: list[str] = []
         for user_id in await _chosen(parts, tenant, user):
-            back = await amends.reject(parts.deployment, caller, user_id)
-            lines.append(f"{user_id}  {'active again' if back else 'deleted since'}")
+            undone = await amends.reject(parts.deployment, caller, user_id)
+            lines.append(f"{user_id}  {undone.result if undone else 'not held any more'}")
         return lines
 
     for line in with_deployment(work):
@@ -95,14 +96,15 @@ def undo_(
     tenant: str = TENANT,
     since: Since = "2h",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    actor: Annotated[str | None, typer.Option("--actor", help="Only what this actor did, as `list` names it.")] = None,
     as_json: bool = AS_JSON,
 ) -> None:
-    """Give access back to everybody who lost it: users, gates, memberships of deleted users."""
+    """Give access back to everybody who lost it: users, gates, memberships."""
     start = now_ms() - duration_ms(since)
 
     async def work(parts: Parts) -> list[dict[str, Any]]:
         caller = await operator(parts, tenant)
-        done = await amends.undo(parts.deployment, caller, start, dry_run=dry_run)
+        done = await amends.undo(parts.deployment, caller, start, dry_run=dry_run, actor=actor)
         return [{"user": one.resource_id, "userName": one.user_name, "result": one.result} for one in done]
 
     rows = with_deployment(work)
@@ -124,8 +126,13 @@ def receipt(
         caller = await operator(parts, tenant)
         if request is not None:
             return await receipts.of_request(parts.deployment, caller, request)
-        (user_id,) = await _chosen(parts, tenant, user)
-        return await receipts.of_user(parts.deployment, caller, user_id)
+        assert user is not None
+        found = await operations.find_user(parts.deployment, caller, user)
+        user_id = found.id if found else user.lower()  # of a deleted user there is nothing but the id
+        proof = await receipts.of_user(parts.deployment, caller, user_id) if is_id(user_id) else []
+        if found is None and not proof:
+            raise Failure(f"Tenant {tenant} has no user with the id, userName or externalId {user!r}.")
+        return proof
 
     print(orjson.dumps(with_deployment(work), option=orjson.OPT_INDENT_2).decode())
 

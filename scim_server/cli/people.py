@@ -36,7 +36,10 @@ def _set_active(user: str, tenant: str, active: bool, override: bool) -> None:
         found = await operations.find_user(parts.deployment, caller, user)
         if found is None:
             raise Failure(f"Tenant {tenant} has no user with the id, userName or externalId {user!r}.")
-        written = await operations.set_active(parts.deployment, caller, found, active)
+        if not active:
+            receipt = await operations.cut_off(parts.deployment, caller, found)
+            return found.active or receipt is not None, receipt
+        written = await operations.set_active(parts.deployment, caller, found, True)
         return written.changed, written.receipt
 
     changed, receipt = with_deployment(work)

@@ -3,7 +3,7 @@ the outbox rows and the audit row. Use cases fill it in, `Database.commit` makes
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Write = Literal["insert", "update", "bump", "delete", "none"]
@@ -47,7 +47,8 @@ class Message:
     """What one store is told about one subject; `id` is its idempotency key over all retries.
 
     "terminate" and "lift" move the subject's standing (a new epoch, `denied`), with `if_denied` only when it had been
-    denied before; "notify" moves nothing. A `held` message moves nothing either until a person approves it. A worker
+    denied before; "notify" moves nothing. A `held` message moves nothing either: it waits for a person, and any later
+    word about the same subject, whoever owns it then, takes its place. A worker
     may deliver it `delay_ms` after the commit: later for stores that the request itself tries first. `resource_id` is
     whom it is about, when that is not the resource of the change.
     """
@@ -77,7 +78,8 @@ class Entitlement:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Somebody loses access by this change; `remains` is what would bring a deleted user back."""
+    """Somebody loses access by this change; `remains` is what would bring it back: the `document` of a deleted user,
+    the `groups` that had the user as a member."""
 
     resource_id: str
     how: Literal["deactivated", "deleted", "left-access-groups"]
@@ -93,17 +95,20 @@ class Audit:
     request_id: str
     detail: Mapping[str, Any] = field(default_factory=dict)
 
+    def noting(self, **more: Any) -> "Audit":
+        """The same with more detail."""
+        return replace(self, detail={**self.detail, **more})
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """`id` identifies the write (and its audit row); `at` is its time in unix ms.
 
     `write`: insert and delete are what they say; "update" replaces the row while its version is still
-    `expected_version`; "bump" moves version and lastModified only, whatever the version (member edits commute), or
-    under the guard when expected_version is given; "none" leaves the row alone.
-    "none" with expected_version applies only while the resource has that version.
-    `replace_members`: all members but `members_in` go. `entitled` is stored by an insert. `cancel_held`: what a brake
-    holds for this resource is not to be delivered any more.
+    `expected_version`; "bump" moves version and lastModified only, under the guard when expected_version is given, else
+    whatever the version (member edits commute) while the display name is that of `row`, if there is one; "none" leaves
+    the row alone. "none" with expected_version applies only while the resource has that version.
+    `replace_members`: all members but `members_in` go. `entitled` is stored by an insert.
     """
 
     id: str
@@ -124,7 +129,6 @@ class Change:
     entitled: bool = True
     entitlements: tuple[Entitlement, ...] = ()
     losses: tuple[Loss, ...] = ()
-    cancel_held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from scim_server.storage.change import Change, Queued
-from scim_server.storage.commit_messages import cancel_held, enqueue, moves, queue_columns
+from scim_server.storage.commit_messages import enqueue, moves, queue_columns, replace_held
 from scim_server.storage.dialects import Dialect
 from scim_server.storage.statements import Compiled, Statement, compile_for
 from scim_server.storage.tables import (
@@ -64,14 +64,15 @@ class Shape:
     moves: bool
     lifts: bool
     losses: bool
-    cancel_held: bool
+    named: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to run. `chain` on Postgres: every row carries version and modified, then one queued message or NULLs; no
     row means stale. Else `before`, then `written` (no row means stale), then `after`, then `queued` if there is one.
-    A change with entitlements runs ENTITLE before, in the same transaction; fewer rows than entitlements mean stale."""
+    A change with entitlements runs ENTITLE afterwards, in the same transaction: groups are locked before users, here as
+    by deletions, so that the two never meet head-on. Fewer rows than entitlements mean stale."""
 
     chain: Compiled | None = None
     before: tuple[Compiled, ...] = ()
@@ -94,7 +95,7 @@ def shape_of(change: Change) -> Shape:
         moves=any(m.action != "notify" and not m.if_denied and not m.held for m in change.messages),
         lifts=any(m.if_denied for m in change.messages),
         losses=bool(change.losses),
-        cancel_held=change.cancel_held,
+        named=change.write == "bump" and change.row is not None,
     )
 
 
@@ -226,6 +227,8 @@ def _written(shape: Shape, d: Dialect) -> Any:
     here = _this(resource, table.id)
     if shape.guarded:
         here = and_(here, table.version == _p("expected_version", Integer))
+    elif shape.named:
+        here = and_(here, table.display_name_key.is_not_distinct_from(_p("display_name_key", Key)))
     if shape.write == "delete":
         if d.chains:
             here = and_(here, _groups_locked())
@@ -295,8 +298,8 @@ def _after(shape: Shape, d: Dialect, guard: ColumnElement[bool]) -> list[Any]:
     parts.append(_audit(d, guard))
     if shape.losses:
         parts.append(_record_losses(d, guard))
-    if shape.cancel_held:
-        parts.append(cancel_held(d, guard))
+    if shape.moves or shape.lifts:
+        parts.append(replace_held(d, guard))
     if shape.write in ("insert", "delete"):
         parts.append(_count(d, guard))
     return parts

@@ -158,16 +158,19 @@ def enqueue(d: Dialect, guard: ColumnElement[bool], moved: list[Any] | None) -> 
     return d.insert(outbox).from_select(list(columns), source).returning(*outbox.c)
 
 
-def cancel_held(d: Dialect, guard: ColumnElement[bool]) -> Any:
-    """What a brake holds for the resource of the change is settled undelivered."""
+def replace_held(d: Dialect, guard: ColumnElement[bool]) -> Any:
+    """What a brake holds for a subject is settled undelivered once there is a later word about the subject."""
+    said = d.rows("messages", _MESSAGE)
     return (
         update(outbox)
         .where(
             outbox.c.tenant_id == _p("tenant_id", Id),
-            outbox.c.resource_id == _p("resource_id", Id),
-            outbox.c.held,
+            outbox.c.store == said.c.store,
+            outbox.c.subject == said.c.subject,
             outbox.c.settled.is_(None),
-            outbox.c.change_id != _p("change_id", Id),
+            outbox.c.held,
+            said.c.action != "notify",
+            ~said.c.held,
             guard,
         )
         .values(settled=_p("at", BigInteger), outcome=literal_column("'cancelled'"))

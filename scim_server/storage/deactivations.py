@@ -5,7 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, ColumnElement, Integer, Text, bindparam, delete, func, literal_column, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Text,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    select,
+    update,
+)
 
 from scim_server.storage.database import Database
 from scim_server.storage.dialects import Dialect
@@ -40,20 +51,21 @@ class Held:
 
 
 async def count_since(database: Database, tenant_id: str, since: int, limit: int) -> int:
-    """How many lost access since then, counted up to `limit`."""
+    """How many lost access since then and did not get it back by an undo, counted up to `limit`."""
     rows = await database.read(_COUNT_SINCE, {"tenant_id": tenant_id, "since": since, "limit": limit})
     return int(rows[0][0])
 
 
 async def count_active(database: Database, tenant_id: str) -> int:
-    """Users who have access now: all, less those that are inactive."""
+    """Users who have access now: all, less those that are inactive or that no access group has."""
     rows = await database.read(_COUNT_ACTIVE, {"tenant_id": tenant_id})
     return int(rows[0][0] or 0)
 
 
-async def listing(database: Database, tenant_id: str, since: int) -> list[Loss]:
-    """Who lost access since then, latest first."""
-    rows = await database.read(_LISTING, {"tenant_id": tenant_id, "since": since})
+async def listing(database: Database, tenant_id: str, since: int, resource_id: str | None = None) -> list[Loss]:
+    """Who lost access since then, or when one user did, latest first."""
+    given = {"tenant_id": tenant_id, "since": since, "resource_id": resource_id}
+    rows = await database.read(_LISTING if resource_id is None else _LISTING_OF_ONE, given)
     return [
         Loss(
             row["resource_id"],
@@ -74,9 +86,10 @@ async def mark_undone(database: Database, tenant_id: str, resource_id: str, chan
     await database.write((_MARK_UNDONE, given))
 
 
-async def held(database: Database, tenant_id: str) -> list[Held]:
-    """What the brake of a tenant holds, oldest first."""
-    rows = await database.read(_HELD, {"tenant_id": tenant_id})
+async def held(database: Database, tenant_id: str, resource_id: str | None = None) -> list[Held]:
+    """What the brake of a tenant holds, of everybody or of one user, oldest first."""
+    given = {"tenant_id": tenant_id, "resource_id": resource_id}
+    rows = await database.read(_HELD if resource_id is None else _HELD_OF_ONE, given)
     return [
         Held(
             row["id"],
@@ -107,7 +120,7 @@ def _mine(table: Any) -> Any:
 def _count_since(d: Dialect) -> Any:
     recent = (
         select(literal_column("1"))
-        .where(_mine(deactivation), deactivation.c.at > _p("since", BigInteger))
+        .where(_mine(deactivation), deactivation.c.at > _p("since", BigInteger), deactivation.c.undone.is_(None))
         .limit(_p("limit", Integer))
         .subquery("recent")
     )
@@ -117,24 +130,33 @@ def _count_since(d: Dialect) -> Any:
 def _count_active(d: Dialect) -> Any:
     users: ColumnElement[str] = literal_column("'User'", Text)
     everyone = select(func.sum(counter.c.n)).where(_mine(counter), counter.c.type == users).scalar_subquery()
-    inactive = (
+    outside = (
         select(func.count())
         .select_from(resource)
-        .where(_mine(resource), resource.c.type == users, ~resource.c.active)
+        .where(_mine(resource), resource.c.type == users, ~resource.c.active | ~resource.c.entitled)
         .scalar_subquery()
     )
-    return select(func.coalesce(everyone, 0) - inactive)
+    return select(func.coalesce(everyone, 0) - outside)
+
+
+def _listing(d: Dialect) -> Any:
+    return (
+        select(deactivation)
+        .where(_mine(deactivation), deactivation.c.at > _p("since", BigInteger))
+        .order_by(deactivation.c.at.desc(), deactivation.c.resource_id, deactivation.c.change_id.desc())
+    )
+
+
+def _held(d: Dialect) -> Any:
+    return select(outbox).where(_mine(outbox), outbox.c.held, outbox.c.settled.is_(None)).order_by(outbox.c.id)
 
 
 _COUNT_SINCE = Statement(_count_since)
 _COUNT_ACTIVE = Statement(_count_active)
-_LISTING = Statement(
-    lambda d: (
-        select(deactivation)
-        .where(_mine(deactivation), deactivation.c.at > _p("since", BigInteger))
-        .order_by(deactivation.c.at.desc(), deactivation.c.resource_id)
-    )
-)
+_LISTING = Statement(_listing)
+_LISTING_OF_ONE = Statement(lambda d: _listing(d).where(deactivation.c.resource_id == _p("resource_id", Id)))
+_HELD = Statement(_held)
+_HELD_OF_ONE = Statement(lambda d: _held(d).where(outbox.c.resource_id == _p("resource_id", Id)))
 _MARK_UNDONE = Statement(
     lambda d: (
         update(deactivation)
@@ -145,8 +167,5 @@ _MARK_UNDONE = Statement(
         )
         .values(undone=_p("at", BigInteger))
     )
-)
-_HELD = Statement(
-    lambda d: select(outbox).where(_mine(outbox), outbox.c.held, outbox.c.settled.is_(None)).order_by(outbox.c.id)
 )
 _FORGET = Statement(lambda d: delete(deactivation).where(deactivation.c.at < _p("before", BigInteger)))

@@ -1,17 +1,19 @@
 """The event feed: the outbox read in the order of commits, and receipts: what became of one write's kills."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Integer, Text, bindparam, literal_column, or_, select
+from sqlalchemy import BigInteger, Integer, Text, bindparam, exists, literal_column, or_, select, union
 
 from scim_server.storage.change import FEED
-from scim_server.storage.database import Database
+from scim_server.storage.database import Database, Row
 from scim_server.storage.dialects import Dialect
 from scim_server.storage.statements import Statement
-from scim_server.storage.tables import Id, audit, outbox
+from scim_server.storage.tables import Id, audit, deactivation, outbox
+
+WRITES = 1_000  # of one request: more than a Bulk may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """One store's part of a receipt. `state` is done, pending, held, refused or cancelled; times in unix ms."""
+    """One store's part of a receipt. `state` is done, pending, held, refused or cancelled (it was held, and there was a
+    later word about the subject); times in unix ms."""
 
     store: str
+    resource_id: str
     type: str
     state: str
     committed: int
@@ -62,29 +66,37 @@ async def entries(database: Database, tenant_id: str, after: tuple[int, str], li
     return [Entry(row["position"], row["id"], row["type"], row["created"], orjson.loads(row["data"])) for row in rows]
 
 
-async def records(
-    database: Database, tenant_id: str, *, request_id: str = "", resource_id: str | None = None, limit: int = 20
-) -> list[WriteRecord]:
-    """Writes by the id of their request (or change), or the latest of one resource, newest first."""
-    given = {"tenant_id": tenant_id, "request_id": request_id, "resource_id": resource_id, "limit": limit}
-    writes = await database.read(_BY_REQUEST if resource_id is None else _BY_RESOURCE, given)
-    found: list[WriteRecord] = []
-    for row in writes:
-        sent = await database.read(_CONFIRMATIONS, {"change_id": row["id"]})
-        found.append(
-            WriteRecord(
-                row["id"],
-                row["at"],
-                row["actor"],
-                row["action"],
-                row["resource_type"],
-                row["resource_id"],
-                row["request_id"],
-                orjson.loads(row["detail"]),
-                tuple(_confirmation(one) for one in sent),
-            )
+async def of_request(database: Database, tenant_id: str, request_id: str) -> list[WriteRecord]:
+    """The writes of a request, newest first, at most WRITES."""
+    given = {"tenant_id": tenant_id, "request_id": request_id, "limit": WRITES}
+    return await _records(database, await database.read(_OF_REQUEST, given), None)
+
+
+async def of_user(database: Database, tenant_id: str, user_id: str, limit: int) -> list[WriteRecord]:
+    """The latest writes by which stores learned about a user or the user lost access, newest first."""
+    given = {"tenant_id": tenant_id, "resource_id": user_id, "limit": limit}
+    return await _records(database, await database.read(_OF_USER, given), user_id)
+
+
+async def _records(database: Database, writes: Sequence[Row], user_id: str | None) -> list[WriteRecord]:
+    sent: dict[str, list[Confirmation]] = {row["id"]: [] for row in writes}
+    for row in await database.read(_CONFIRMATIONS, {"changes": database.dialect.pack_list(list(sent))}):
+        if user_id in (None, row["resource_id"]):
+            sent[row["change_id"]].append(_confirmation(row))
+    return [
+        WriteRecord(
+            row["id"],
+            row["at"],
+            row["actor"],
+            row["action"],
+            row["resource_type"],
+            row["resource_id"],
+            row["request_id"],
+            orjson.loads(row["detail"]),
+            tuple(sent[row["id"]]),
         )
-    return found
+        for row in writes
+    ]
 
 
 def _confirmation(row: Any) -> Confirmation:
@@ -92,6 +104,7 @@ def _confirmation(row: Any) -> Confirmation:
     seen = row["guard_seen"]
     return Confirmation(
         row["store"],
+        row["resource_id"],
         row["type"],
         state,
         row["created"],
@@ -122,30 +135,34 @@ def _entries(d: Dialect) -> Any:
     )
 
 
+def _of_user(d: Dialect) -> Any:
+    """A user's access may be lost by a write about a group: of such there is a deactivation row."""
+    mine = audit.c.tenant_id == _p("tenant_id", Id)
+    told = exists().where(outbox.c.change_id == audit.c.id, outbox.c.action != literal_column("'notify'", Text))
+    writes = union(
+        select(audit.c.id).where(mine, audit.c.resource_id == _p("resource_id", Id), told),
+        select(deactivation.c.change_id).where(
+            deactivation.c.tenant_id == _p("tenant_id", Id), deactivation.c.resource_id == _p("resource_id", Id)
+        ),
+    )
+    return _newest(select(audit).where(mine, audit.c.id.in_(writes)))
+
+
+def _newest(writes: Any) -> Any:
+    return writes.order_by(audit.c.id.desc()).limit(_p("limit", Integer))
+
+
 _ENTRIES = Statement(_entries)
-_BY_REQUEST = Statement(
-    lambda d: (
-        select(audit)
-        .where(audit.c.tenant_id == _p("tenant_id", Id), audit.c.request_id == _p("request_id", Text))
-        .order_by(audit.c.id.desc())
-        .limit(_p("limit", Integer))
+_OF_REQUEST = Statement(
+    lambda d: _newest(
+        select(audit).where(audit.c.tenant_id == _p("tenant_id", Id), audit.c.request_id == _p("request_id", Text))
     )
 )
-_BY_RESOURCE = Statement(
-    lambda d: (
-        select(audit)
-        .where(audit.c.tenant_id == _p("tenant_id", Id), audit.c.resource_id == _p("resource_id", Id))
-        .order_by(audit.c.id.desc())
-        .limit(_p("limit", Integer))
-    )
-)
+_OF_USER = Statement(_of_user)
 _CONFIRMATIONS = Statement(
     lambda d: (
         select(outbox)
-        .where(
-            outbox.c.change_id == _p("change_id", Id),
-            outbox.c.action != literal_column("'notify'", Text),
-        )
+        .where(d.any_of(outbox.c.change_id, "changes", Id), outbox.c.action != literal_column("'notify'", Text))
         .order_by(outbox.c.store, outbox.c.id)
     )
 )

@@ -92,8 +92,8 @@ resource = Table(
         "tenant_id",
         "type",
         "id",
-        postgresql_where=text("NOT active"),
-        sqlite_where=text("NOT active"),
+        postgresql_where=text("NOT active OR NOT entitled"),
+        sqlite_where=text("NOT active OR NOT entitled"),
     ),
 )
 
@@ -225,6 +225,7 @@ sentinel = Table(
     Column("id", Id, nullable=False),  # the sentinel's name in the store; marks the subjects of the backfill too
     Column("template", Text, nullable=False),  # the subject template that the backfill was for
     Column("planned", BigInteger, nullable=False, server_default=text("0")),  # the value on its way to the store
+    Column("previous", BigInteger, nullable=False, server_default=text("0")),  # the one before: the store has no higher
     Column("confirmed", BigInteger, nullable=False, server_default=text("0")),  # a value that the store had
     Column("fingerprint", Text),
     Column("owner", Id),  # the process that beats and mends
@@ -250,6 +251,7 @@ audit = Table(
     Column("detail", Json, nullable=False),  # names of what changed, never personal values
     PrimaryKeyConstraint("tenant_id", "id"),
     Index("audit_resource", "tenant_id", "resource_id", "id"),
+    Index("audit_request", "tenant_id", "request_id"),
 )
 
 # Who lost access, when and how: what the mass brake counts and an undo restores from.

@@ -4,7 +4,7 @@ Leaving the last one ends a user's sessions as a deactivation would, joining one
 stays what the identity provider said. Direct members count. Protected accounts keep their access.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from scim_server.storage.change import Audit, Change, Entitlement, Loss
 from scim_server.storage.database import Stale
 from scim_server.storage.listing import Sort
 from scim_server.storage.resources import Stored
+from scim_server.usecases import brake
 from scim_server.usecases.access import Caller
 from scim_server.usecases.change import Said, commit_and_deliver, say
 from scim_server.usecases.deployment import Deployment
@@ -84,10 +85,17 @@ def _of_user(deployment: Deployment, caller: Caller, user: Stored, turn: _Turn) 
     )
     person = Snapshot(user.id, document, user.active)
     entitled = user.id in turn.joining or elsewhere or is_protected(caller, person)
-    return _entitle(deployment, caller, user, document, entitled)
+    return _entitle(deployment, caller, user, document, entitled, {"groups": [turn.group_id]})
 
 
-def _entitle(deployment: Deployment, caller: Caller, user: Stored, document: dict[str, Any], entitled: bool) -> Said:
+def _entitle(
+    deployment: Deployment,
+    caller: Caller,
+    user: Stored,
+    document: dict[str, Any],
+    entitled: bool,
+    remains: dict[str, Any] | None = None,
+) -> Said:
     # The guard goes with every user who leaves or joins, changed or not: of two parallel edits the second reads again.
     guard = (Entitlement(user.id, user.version, entitled),)
     if entitled == user.entitled or not user.active:
@@ -97,7 +105,7 @@ def _entitle(deployment: Deployment, caller: Caller, user: Stored, document: dic
     return replace(
         said,
         messages=tuple(replace(message, resource_id=user.id) for message in said.messages),
-        losses=tuple(Loss(user.id, "left-access-groups") for _ in said.losses),
+        losses=tuple(Loss(user.id, "left-access-groups", remains) for _ in said.losses),
         entitlements=guard,
     )
 
@@ -110,7 +118,6 @@ def _merged(first: Said, others: Iterable[Said]) -> Said:
         unresolved=tuple(sorted({store for part in parts for store in part.unresolved})),
         losses=tuple(loss for part in parts for loss in part.losses),
         entitlements=tuple(entitlement for part in parts for entitlement in part.entitlements),
-        cancel_held=first.cancel_held,
     )
 
 
@@ -119,13 +126,13 @@ def _gives_access(caller: Caller, group: Snapshot | None) -> bool:
 
 
 def _names(caller: Caller, group_id: str, display: str | None) -> bool:
-    named: Collection[str] = caller.options.access_groups
     folded = fold(display or "")
-    return group_id in named or any(fold(name) == folded for name in named)
+    return any(fold(name) in (group_id, folded) for name in caller.options.access_groups)
 
 
 async def reconcile(deployment: Deployment, caller: Caller) -> tuple[int, int]:
-    """Bring every user in line with the option after it changed; how many lost and how many got access."""
+    """Bring every user in line with the option after it changed; how many lost and how many got access. The brake
+    counts these too: an option with a misspelt name would end everybody's access."""
     lost = gained = 0
     rt = next(rt for rt in deployment.resource_types if rt.name == "User")
     after = None
@@ -154,6 +161,8 @@ async def _reconcile_one(deployment: Deployment, caller: Caller, user: Stored) -
         if entitled == user.entitled:
             return 0
         said = _entitle(deployment, caller, user, document, entitled)
+        if said.losses:
+            said = await brake.examine(deployment, caller, said)
         change = Change(
             id=deployment.new_id(),
             at=deployment.now(),

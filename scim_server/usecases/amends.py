@@ -4,16 +4,20 @@ Everything goes through the one write path, so gates, events and audit follow as
 """
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
 from scim_server.protocol import patch as patching
 from scim_server.protocol.attributes import INTEROP, ResourceType
+from scim_server.protocol.fold import fold
 from scim_server.storage import deactivations, resources
 from scim_server.storage.change import Audit, Change, Message
 from scim_server.storage.database import Stale, Taken
 from scim_server.storage.deactivations import Held, Loss
+from scim_server.storage.resources import Stored
 from scim_server.usecases import provisioning
 from scim_server.usecases.access import Caller
 from scim_server.usecases.change import INLINE_GRACE_MS, Receipt, Said, commit_and_deliver
@@ -22,7 +26,7 @@ from scim_server.usecases.deployment import Deployment
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What an undo did, or would do, for one user: restored, recreated, active already, or why it cannot."""
+    """What an undo did, or would do, for one user: restored, recreated, active already, or why it could not."""
 
     resource_id: str
     user_name: str
@@ -40,29 +44,24 @@ async def held(deployment: Deployment, caller: Caller) -> dict[str, list[Held]]:
 async def approve(deployment: Deployment, caller: Caller, user_id: str) -> Receipt | None:
     """End the sessions of one held user now; None when nothing is held for them any more."""
     for _ in range(provisioning.TRIES):
-        waiting = (await held(deployment, caller)).get(user_id)
+        # The user first: who comes back later has another version, who came back before has replaced what was held.
+        user = await _user(deployment, caller, user_id)
+        waiting = await deactivations.held(deployment.database, caller.tenant_id, user_id)
         if not waiting:
             return None
-        user = await resources.load(deployment.database, caller.tenant_id, "User", user_id, groups=False)
-        if user is not None and user.active and user.entitled:
-            return None  # came back; their return has cancelled what was held, or is about to
         inline = {subscriber.name: subscriber.inline for subscriber in deployment.subscribers}
-        said = Said(
-            messages=tuple(
-                Message(
-                    id=deployment.new_id(),
-                    store=one.store,
-                    subject=one.subject,
-                    action="terminate",
-                    type=one.type,
-                    data=one.data,
-                    denied=True,
-                    delay_ms=INLINE_GRACE_MS if inline.get(one.store) else 0,
-                )
-                for one in waiting
-            ),
-            ends=True,
-            cancel_held=True,
+        messages = tuple(
+            Message(
+                id=deployment.new_id(),
+                store=one.store,
+                subject=one.subject,
+                action="terminate",
+                type=one.type,
+                data=one.data,
+                denied=True,
+                delay_ms=INLINE_GRACE_MS if inline.get(one.store) else 0,
+            )
+            for one in waiting
         )
         change = Change(
             id=deployment.new_id(),
@@ -75,57 +74,71 @@ async def approve(deployment: Deployment, caller: Caller, user_id: str) -> Recei
             audit=Audit(caller.actor, "brake.approve", caller.request_id),
         )
         try:
-            _, receipt = await commit_and_deliver(deployment, caller.tenant, change, said)
+            _, receipt = await commit_and_deliver(deployment, caller.tenant, change, Said(messages, ends=True))
         except Stale:
             continue
         return receipt
-    return None
+    raise provisioning.unsettled()
 
 
-async def reject(deployment: Deployment, caller: Caller, user_id: str) -> bool:
-    """Give a held user their access back; their sessions never noticed. False when they are gone."""
-    if await resources.load(deployment.database, caller.tenant_id, "User", user_id, groups=False) is None:
-        return False
-    await _activate(deployment, caller, user_id)
-    return True
+async def reject(deployment: Deployment, caller: Caller, user_id: str) -> Undone | None:
+    """Undo the latest loss of one held user, whose sessions never noticed; None when there is none."""
+    losses = await deactivations.listing(deployment.database, caller.tenant_id, 0, user_id)
+    return await _undo_one(deployment, caller, losses[0], dry_run=False) if losses else None
 
 
-async def undo(deployment: Deployment, caller: Caller, since: int, *, dry_run: bool) -> list[Undone]:
-    """Give back access to everybody who lost it since then (unix ms) by a deactivation or deletion and has not got it
-    back: users first, then the memberships of those that were deleted. The newest loss of each user counts."""
+async def undo(
+    deployment: Deployment, caller: Caller, since: int, *, dry_run: bool, actor: str | None = None
+) -> list[Undone]:
+    """Give back access to everybody who lost it since then (unix ms), by this actor if one is named, and has not got it
+    back. The newest loss of each user counts."""
     newest: dict[str, Loss] = {}
     for loss in await deactivations.listing(deployment.database, caller.tenant_id, since):
         newest.setdefault(loss.resource_id, loss)
-    done: list[Undone] = []
-    for loss in sorted(newest.values(), key=lambda loss: loss.at):
-        if loss.undone is None:
-            done.append(await _undo_one(deployment, caller, loss, dry_run))
-    return done
+    chosen = [loss for loss in newest.values() if loss.undone is None and actor in (None, loss.actor)]
+    return [
+        await _undo_one(deployment, caller, loss, dry_run=dry_run) for loss in sorted(chosen, key=lambda loss: loss.at)
+    ]
 
 
-async def _undo_one(deployment: Deployment, caller: Caller, loss: Loss, dry_run: bool) -> Undone:
-    user = await resources.load(deployment.database, caller.tenant_id, "User", loss.resource_id, groups=False)
-    if user is not None:
-        name = str(orjson.loads(user.doc).get("userName", ""))
-        if user.active:
-            waits = not user.entitled
-            return Undone(user.id, name, "waits for an access group" if waits else "active already")
-        if not dry_run:
-            await _activate(deployment, caller, user.id)
-            await _mark(deployment, caller, loss)
-        return Undone(user.id, name, "would be restored" if dry_run else "restored")
-    if loss.remains is None:
-        return Undone(loss.resource_id, "", "cannot: nothing of the user was kept")
-    name = str(loss.remains["document"].get("userName", ""))
+async def _undo_one(deployment: Deployment, caller: Caller, loss: Loss, *, dry_run: bool) -> Undone:
+    user = await _user(deployment, caller, loss.resource_id)
+    if user is None:
+        return await _recreate(deployment, caller, loss, dry_run=dry_run)
+    name = _name(orjson.loads(user.doc))
+    if user.active and user.entitled:
+        return Undone(user.id, name, "active already")
+    if dry_run:
+        return Undone(user.id, name, "would be restored")
+    if loss.how == "deactivated":
+        await _activate(deployment, caller, user.id)
+    for group_id in _groups(loss):
+        await _rejoin(deployment, caller, group_id, user.id)
+    user = await _user(deployment, caller, user.id)
+    if user is None or not user.active:
+        return Undone(loss.resource_id, name, "cannot: inactive since")
+    if not user.entitled:
+        return Undone(user.id, name, "waits for an access group")
+    await _mark(deployment, caller, loss)
+    return Undone(user.id, name, "restored")
+
+
+async def _recreate(deployment: Deployment, caller: Caller, loss: Loss, *, dry_run: bool) -> Undone:
+    """A deleted user under the old id, with the memberships of then."""
+    document: dict[str, Any] | None = (loss.remains or {}).get("document")
+    if document is None:
+        return Undone(loss.resource_id, "", "cannot: deleted since, nothing of the user was kept")
+    rt, name = _type(deployment, "User"), _name(document)
+    taken = Undone(loss.resource_id, name, "cannot: another user has the userName now")
+    if await resources.holder_of(deployment.database, caller.tenant_id, "User", fold(name)):
+        return taken
     if dry_run:
         return Undone(loss.resource_id, name, "would be recreated")
     try:
-        await provisioning.recreate(
-            deployment, caller, _user_type(deployment), loss.resource_id, loss.remains["document"]
-        )
+        await provisioning.recreate(deployment, caller, rt, loss.resource_id, document)
     except Taken:
-        return Undone(loss.resource_id, name, "cannot: another user has the userName now")
-    for group_id in loss.remains["groups"]:
+        return taken
+    for group_id in _groups(loss):
         await _rejoin(deployment, caller, group_id, loss.resource_id)
     await _mark(deployment, caller, loss)
     return Undone(loss.resource_id, name, "recreated")
@@ -133,17 +146,21 @@ async def _undo_one(deployment: Deployment, caller: Caller, loss: Loss, dry_run:
 
 async def _rejoin(deployment: Deployment, caller: Caller, group_id: str, user_id: str) -> None:
     """Membership as before, unless the group is gone too."""
-    rt = next(rt for rt in deployment.resource_types if rt.name == "Group")
-    if await resources.load(deployment.database, caller.tenant_id, "Group", group_id, groups=False) is None:
-        return
-    body = {"Operations": [{"op": "add", "path": "members", "value": [{"value": user_id}]}]}
-    await provisioning.patch(deployment, caller, rt, group_id, patching.parse(body, rt, INTEROP), None)
+    if await resources.load(deployment.database, caller.tenant_id, "Group", group_id, groups=False) is not None:
+        value = [{"value": user_id}]
+        await _patch(deployment, caller, "Group", group_id, {"op": "add", "path": "members", "value": value})
 
 
 async def _activate(deployment: Deployment, caller: Caller, user_id: str) -> None:
-    rt = _user_type(deployment)
-    body = {"Operations": [{"op": "replace", "path": "active", "value": True}]}
-    await provisioning.patch(deployment, caller, rt, user_id, patching.parse(body, rt, INTEROP), None)
+    await _patch(deployment, caller, "User", user_id, {"op": "replace", "path": "active", "value": True})
+
+
+async def _patch(
+    deployment: Deployment, caller: Caller, kind: str, resource_id: str, operation: dict[str, Any]
+) -> None:
+    rt = _type(deployment, kind)
+    operations = patching.parse({"Operations": [operation]}, rt, INTEROP)
+    await provisioning.patch(deployment, caller, rt, resource_id, operations, None)
 
 
 async def _mark(deployment: Deployment, caller: Caller, loss: Loss) -> None:
@@ -152,5 +169,18 @@ async def _mark(deployment: Deployment, caller: Caller, loss: Loss) -> None:
     )
 
 
-def _user_type(deployment: Deployment) -> ResourceType:
-    return next(rt for rt in deployment.resource_types if rt.name == "User")
+async def _user(deployment: Deployment, caller: Caller, user_id: str) -> Stored | None:
+    return await resources.load(deployment.database, caller.tenant_id, "User", user_id, groups=False)
+
+
+def _groups(loss: Loss) -> Sequence[str]:
+    groups: Sequence[str] = (loss.remains or {}).get("groups", ())
+    return groups
+
+
+def _name(document: Mapping[str, Any]) -> str:
+    return str(document.get("userName", ""))
+
+
+def _type(deployment: Deployment, name: str) -> ResourceType:
+    return next(rt for rt in deployment.resource_types if rt.name == name)

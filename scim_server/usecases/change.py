@@ -43,7 +43,7 @@ class Said:
     """What a write means for people and stores, on top of the resource itself: it goes into the same Change.
 
     `ends`: somebody loses access, so the answer owes a receipt; `unresolved` names the stores whose subject template
-    had nothing to fill in. `cancel_held`: the user is back, what a brake holds is off.
+    had nothing to fill in.
     """
 
     messages: tuple[Message, ...] = ()
@@ -51,7 +51,6 @@ class Said:
     unresolved: tuple[str, ...] = ()
     losses: tuple[Loss, ...] = ()
     entitlements: tuple[Entitlement, ...] = ()
-    cancel_held: bool = False
 
 
 def say(deployment: Deployment, tenant: str, kind: str, before: Snapshot | None, after: Snapshot | None) -> Said:
@@ -71,9 +70,8 @@ def say(deployment: Deployment, tenant: str, kind: str, before: Snapshot | None,
     said = compose(deployment, tenant, events, standings, ends=ends)
     who = after or before
     assert who is not None
-    back = kind == "User" and before is not None and after is not None and after.active and not before.active
     losses = (Loss(who.id, "deactivated" if after else "deleted"),) if ends and before is not None else ()
-    return replace(said, losses=losses, cancel_held=back)
+    return replace(said, losses=losses)
 
 
 def compose(
@@ -135,8 +133,9 @@ async def commit_and_deliver(
         messages=said.messages,
         losses=said.losses,
         entitlements=said.entitlements,
-        cancel_held=said.cancel_held,
     )
+    if said.unresolved:  # no message tells of a kill that had nothing to look for, so the audit must
+        change = replace(change, audit=change.audit.noting(unresolved=said.unresolved))
     committed = await deployment.database.commit(change)
     queued = [message for message in committed.queued if message.store != FEED]
     delivered = Delivered({}, 0.0)
@@ -166,7 +165,7 @@ def _receipt(
 ) -> Receipt:
     outcomes = delivered.outcomes
     subscribers = {s.name: s for s in deployment.subscribers_of(tenant)}
-    inline = [kill for kill in kills if subscribers[kill.store].inline]
+    inline = [kill for kill in kills if kill.store in subscribers and subscribers[kill.store].inline]
     # With stores that deliver inline the header speaks for those; a lone webhook is announced as pending.
     spoken = inline or list(kills)
     open_ = tuple(sorted({kill.store for kill in spoken if not isinstance(outcomes.get(kill.id), Done)}))

@@ -49,6 +49,11 @@ def unknown(kind: str) -> NotFound:
     return NotFound(f"No {kind} has this id; look it up by filter, it may have been deleted.")
 
 
+def unsettled() -> Unavailable:
+    """Whoever tried TRIES times came too late each time."""
+    return Unavailable("Others keep changing this resource; repeat the request as it is.", {"Retry-After": "1"})
+
+
 async def create(deployment: Deployment, caller: Caller, rt: ResourceType, body: Any) -> Written:
     """POST: a new resource with an id of ours. Raises Uniqueness when its unique attribute is taken."""
     checked = check(body, rt, caller.options.strictness, active=True)
@@ -220,7 +225,7 @@ async def _retrying(
             return await attempt(stored)
         except Stale:
             continue
-    raise Unavailable("Others keep changing this resource; repeat the request as it is.", {"Retry-After": "1"})
+    raise unsettled()
 
 
 async def _write(
@@ -237,8 +242,9 @@ async def _write(
     row = _row(rt, step.after, active, caller)
     said = await _consequences(deployment, caller, rt, before, after, plan)
     values_before, values_after = values_of(step.before, rt), values_of(step.after, rt)
-    # Edits of members alone commute: they need no guard, and many clients may make them at once.
-    bump = same and if_match is None
+    # Edits of members alone commute: they need no guard, and many clients may make them at once. Where groups give
+    # access, though, a replacement must know whom it puts out.
+    bump = same and if_match is None and not (plan.replace and caller.options.access_groups)
     change = Change(
         id=deployment.new_id(),
         at=deployment.now(),
@@ -246,7 +252,7 @@ async def _write(
         type=rt.name,
         resource_id=stored.id,
         write="bump" if same else "update",
-        row=None if same else row,
+        row=row,
         expected_version=None if bump else stored.version,
         members_in=tuple(plan.come.values()),
         members_out=tuple(plan.go),
@@ -315,6 +321,8 @@ def _audit(
 ) -> Audit:
     names = after.keys() if before is None else after.keys() | before.keys()
     detail: dict[str, Any] = {"attributes": sorted(n for n in names if before is None or before.get(n) != after.get(n))}
+    if caller.override:
+        detail["override"] = True
     if members:
         detail["members"] = {"added": len(members.come), "removed": len(members.go), "replaced": members.replace}
     return Audit(caller.actor, f"{rt.name.lower()}.{verb}", caller.request_id, detail)

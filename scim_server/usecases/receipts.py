@@ -10,6 +10,7 @@ from scim_server.storage import feed
 from scim_server.storage.feed import Confirmation, WriteRecord
 from scim_server.usecases.access import Caller
 from scim_server.usecases.deployment import Deployment
+from scim_server.usecases.membership import is_id
 
 START = (0, "00000000-0000-0000-0000-000000000000")
 POLL_S = 0.5
@@ -44,20 +45,19 @@ def _place(cursor: str) -> tuple[int, str]:
     if not cursor:
         return START
     position, _, event_id = cursor.partition(".")
-    if not (position.isascii() and position.isdigit() and len(position) < 19 and len(event_id) == len(START[1])):
+    if not (position.isascii() and position.isdigit() and len(position) < 19 and is_id(event_id)):
         raise InvalidCursor("The cursor is not one of this feed; begin without one.")
-    return int(position), event_id
+    return int(position), event_id.lower()
 
 
 async def of_request(deployment: Deployment, caller: Caller, request_id: str) -> list[dict[str, Any]]:
     """The receipts of a request's writes; empty when it wrote nothing in this tenant."""
-    return [_receipt(one) for one in await feed.records(deployment.database, caller.tenant_id, request_id=request_id)]
+    return [_receipt(one) for one in await feed.of_request(deployment.database, caller.tenant_id, request_id)]
 
 
 async def of_user(deployment: Deployment, caller: Caller, user_id: str, limit: int = 20) -> list[dict[str, Any]]:
-    """The receipts of the latest writes about one user that told stores something, newest first."""
-    found = await feed.records(deployment.database, caller.tenant_id, resource_id=user_id, limit=limit)
-    return [_receipt(one) for one in found if one.confirmations]
+    """The receipts of the latest writes that told stores something about one user, deleted or not, newest first."""
+    return [_receipt(one) for one in await feed.of_user(deployment.database, caller.tenant_id, user_id, limit)]
 
 
 def _receipt(record: WriteRecord) -> dict[str, Any]:
@@ -69,12 +69,16 @@ def _receipt(record: WriteRecord) -> dict[str, Any]:
         "action": record.action,
         "resource": {"type": record.resource_type, "id": record.resource_id},
         "detail": dict(record.detail),
-        "stores": [_confirmed(one) for one in record.confirmations],
+        "stores": [
+            *(_confirmed(one) for one in record.confirmations),
+            *({"store": name, "state": "unresolved"} for name in record.detail.get("unresolved", ())),
+        ],
     }
 
 
 def _confirmed(one: Confirmation) -> dict[str, Any]:
-    out: dict[str, Any] = {"store": one.store, "type": one.type, "state": one.state, "attempts": one.attempts}
+    out: dict[str, Any] = {"store": one.store, "user": one.resource_id, "type": one.type, "state": one.state}
+    out["attempts"] = one.attempts
     if one.confirmed is not None:
         out |= {
             "confirmed": from_unix_ms(one.confirmed),

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from scim_server.protocol.errors import InvalidSyntax, InvalidValue, NotFound
 from scim_server.usecases import operations, receipts
 from scim_server.usecases.access import Caller
+from scim_server.usecases.membership import is_id
 from scim_server.usecases.queries import Stored
 from scim_server.web.auth import authenticate, reader
 from scim_server.web.body import read_json
@@ -34,12 +35,10 @@ async def revoke(request: Request) -> Response:
         raise InvalidValue("deactivate must be true or false.")
     user = await _named(request, caller, body)
     deployment = site_of(request).deployment
-    if deactivate and user.active:
-        written = await operations.set_active(deployment, caller, user, False)
-        receipt = written.receipt
-    else:
+    receipt = await operations.cut_off(deployment, caller, user) if deactivate else None
+    if receipt is None:
         receipt = await operations.revoke(deployment, caller, user)
-    header = receipt.header() if receipt else "none"
+    header = receipt.header()
     answer: dict[str, Any] = {
         "user": {"id": user.id, "userName": orjson.loads(user.doc).get("userName")},
         "deactivated": deactivate,
@@ -61,9 +60,13 @@ async def receipt(request: Request) -> Response:
 
 async def user_receipts(request: Request) -> Response:
     """GET /receipts?userName=…: the latest receipts of one user, by userName, externalId or id."""
-    caller = await reader(request)
-    user = await _named(request, caller, dict(request.query_params))
-    return json_answer({"receipts": await receipts.of_user(site_of(request).deployment, caller, user.id)})
+    caller, deployment = await reader(request), site_of(request).deployment
+    user_id = request.query_params.get("id", "").lower()
+    found = await receipts.of_user(deployment, caller, user_id) if is_id(user_id) else []
+    if not found:  # of a deleted user there is nothing but the id
+        user = await _named(request, caller, dict(request.query_params))
+        found = await receipts.of_user(deployment, caller, user.id)
+    return json_answer({"receipts": found})
 
 
 async def events(request: Request) -> Response:
@@ -85,7 +88,7 @@ async def _named(request: Request, caller: Caller, given: dict[str, Any]) -> Sto
         raise InvalidValue(f"{attribute} must be a text.")
     user = await operations.find_user_by(site_of(request).deployment, caller, attribute, value)
     if user is None:
-        raise NotFound(f"No user of this tenant has this {attribute}.")
+        raise NotFound(f"There is not exactly one user of this tenant with this {attribute}.")
     return user
 
 
