@@ -70,15 +70,18 @@ class Tenant:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    async def user(self, name: str | None = None, **attributes: Any) -> Any:
+    async def user(self, name: str | None = None, /, **attributes: Any) -> Any:
         """A new user as the answer to its POST shows it."""
         name = name or f"user{next(self._serial)}@people.example"
         return await self._made("/Users", {"schemas": [USER], "userName": name, **attributes})
 
     async def users(self, number: int) -> list[str]:
         """The ids of so many new users."""
-        made = await asyncio.gather(*(self.user() for _ in range(number)))
-        return [user["id"] for user in made]
+        made: list[str] = []
+        while len(made) < number:
+            users = await asyncio.gather(*(self.user() for _ in range(min(100, number - len(made)))))
+            made += [user["id"] for user in users]
+        return made
 
     async def group(self, *members: str, name: str | None = None, **attributes: Any) -> Any:
         """A new group as the answer to its POST shows it."""
@@ -171,6 +174,8 @@ async def tenant(server: Server) -> Tenant:
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    """An SQLite file that does not exist yet."""
-    return f"sqlite:///{tmp_path}/own.db"
+async def sqlite_url(tmp_path: Path) -> str:
+    """A migrated SQLite file of one test, for an application of its own."""
+    url = f"sqlite:///{tmp_path}/own.db"
+    await schema.migrate(url)
+    return url
