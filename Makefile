@@ -31,7 +31,7 @@ test: $(READY) ## all tests, on SQLite, a real Postgres and a real Redis (ARGS: 
 
 test-crm: $(READY) ## the guards in Node, PHP and Java, MariaDB and a Django CRM (Debian; installs what they need)
 	tests/crm/prepare.sh
-	$(BIN)/pytest -m crm tests/guards tests/crm $(ARGS)
+	$(BIN)/pytest -m crm tests/guards tests/cli tests/crm $(ARGS)
 
 check: static test ## what must be green before a commit lands: format, lint, types, architecture, all tests
 

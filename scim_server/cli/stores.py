@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from scim_server.app import Parts
+from scim_server.cli.snippet import snippet
 from scim_server.cli.terminal import AS_JSON, TENANT, Failure, moment, operator, say, show, with_deployment
 from scim_server.clock import now_ms
 from scim_server.sessions.port import StoreUnreachable
@@ -14,6 +15,7 @@ from scim_server.usecases import operations
 from scim_server.usecases.access import days_left
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(snippet)
 User = Annotated[str, typer.Argument(help="id, userName or externalId.")]
 
 
@@ -112,6 +114,8 @@ def status(as_json: bool = AS_JSON) -> None:
             entry = waiting.get(name)
             state = "not configured" if name not in parts.lines else "waiting" if entry else "ok"
             since = f"oldest {moment(entry.oldest)}, held {entry.held}" if entry else ""
+            if entry and entry.oldest_kill is not None:
+                since += f", oldest pending kill {moment(entry.oldest_kill)}"
             detail = f"{entry.waiting} messages, {since}" if entry else "nothing on its way"
             rows.append({"what": "session store", "name": name, "state": state, "detail": detail})
         for tenant_id, name in [(tenant.id, tenant.name) for tenant in await tenants(database)]:

@@ -23,11 +23,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts a program that serves HTTP on the port in its settings; ends it after the test."""
     children: list[Child] = []
 
-    def started(name: str, command: list[str], settings: dict[str, str], url: str) -> str:
+    def started(name: str, command: list[str], settings: dict[str, str], url: str) -> Child:
         child = Child(name, command, settings, tmp_path / f"{name}.log")
         children.append(child)
         child.wait_until_ready(url)
-        return url
+        return child
 
     yield started
     for child in reversed(children):
@@ -56,10 +56,10 @@ def provisioned(start: Start, tmp_path: Path) -> Iterator[Callable[[str], Entra]
             return subprocess.run(program, env=settings, capture_output=True, text=True, check=False, cwd=ROOT)
 
         url = f"http://127.0.0.1:{port}"
-        start("scim-server", [sys.executable, "-m", "scim_server", "serve"], settings, f"{url}/readyz")
+        server = start("scim-server", [sys.executable, "-m", "scim_server", "serve"], settings, f"{url}/readyz")
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/scim+json; charset=utf-8"}
         clients.append(httpx.Client(base_url=f"{url}/scim/v2", headers=headers, timeout=30))
-        return Entra(clients[-1], command)
+        return Entra(clients[-1], command, server)
 
     yield serve
     for client in clients:

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from scim_server.demo.processes import Child
 from scim_server.sessions.port import Delivery, Done, Gate
 from scim_server.sessions.registry import open_store, read_stores
 
@@ -27,16 +28,17 @@ GATES = (
 )
 """As scim_server.guard.TABLES has them; MySQL 8 and MariaDB print a note for IF NOT EXISTS."""
 
-Start = Callable[..., str]
+Start = Callable[..., Child]
 """(name, command, settings, url): starts a program and returns when the URL answers."""
 
 
 @dataclass(frozen=True)
 class Entra:
-    """Provisions as Microsoft Entra ID does: its bodies, its spelling, its order."""
+    """Provisions as Microsoft Entra ID does: its bodies, its spelling, its order. `command` runs scim-server."""
 
     http: httpx.Client
     command: Callable[..., subprocess.CompletedProcess[str]]
+    server: Child
 
     def create(self, external_id: str, user_name: str) -> str:
         """Looks first, then creates; the id."""

@@ -15,6 +15,7 @@ from scim_server.demo.processes import free_port
 pytestmark = pytest.mark.crm
 
 SITE = ROOT / "examples" / "django"
+TENANT = "default"
 NAME, SUBJECT = "ann@crm.example", "6f1c0d6e-8f3c-4d52-9d0c-1d0f3c1f8a11"
 STORES = """
 [[session_stores]]
@@ -55,6 +56,11 @@ class Site:
         with sqlite3.connect(self.database) as database:
             return database.execute(sql).fetchall()
 
+    def put_back(self, record: tuple[object, ...]) -> None:
+        """As a backup or a request in flight would."""
+        with sqlite3.connect(self.database) as database:
+            database.execute("INSERT OR REPLACE INTO crm_session VALUES (?, ?, ?, ?)", record)
+
     def wait_for_account(self, active: int) -> None:
         eventually(lambda: self.rows("SELECT username, is_active FROM auth_user") == [(NAME, active)])
 
@@ -65,6 +71,7 @@ def site(start: Start, provisioned: Callable[[str], Entra], django_python: Path,
     url = f"http://127.0.0.1:{port}"
     settings = {
         "CRM_DATABASE": str(database),
+        "CRM_TENANT": TENANT,
         "CRM_WEBHOOK_SECRET": secret,
         "PYTHONPATH": f"{SITE}:{ROOT}",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -96,8 +103,7 @@ def test_a_leaver_is_cut_off_and_comes_back(site: Site) -> None:
 
     site.entra.set_active(user_id, active=True)
     site.wait_for_account(active=1)
-    with sqlite3.connect(site.database) as database:  # a backup, or a request in flight, brings the old session back
-        database.execute("INSERT INTO crm_session VALUES (?, ?, ?, ?)", record)
+    site.put_back(record)
     assert httpx.get(site.url, headers=cookie).headers["location"] == "/login"
     assert site.rows("SELECT * FROM crm_session") == []
     after = site.log_in()
@@ -123,6 +129,46 @@ def test_deleted_and_provisioned_again_under_the_same_key(site: Site) -> None:
     assert site.rows("SELECT count(*) FROM auth_user") == [(1,)]
     before.close()
     after.close()
+
+
+def test_the_steps_of_the_developers_guide(site: Site) -> None:
+    """The table in section 4 of docs/crm.md, line by line, with the commands it names."""
+
+    def run(*words: str) -> str:
+        done = site.entra.command(*words, "--tenant", TENANT, NAME)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    site.entra.create(SUBJECT, NAME)
+    site.wait_for_account(active=1)
+    one, two = site.log_in(), site.log_in()
+    assert one is not None
+    assert two is not None
+    assert "done; sessions=2" in run("sessions", "revoke")
+    assert (one.get("/").status_code, two.get("/").status_code) == (401, 401)
+    three = site.log_in()
+    assert three is not None
+    cookie = {"Cookie": f"sessionid={three.cookies['sessionid']}"}
+    [record] = site.rows("SELECT session_key, session_data, expire_date, subject FROM crm_session")
+
+    assert "done; sessions=1" in run("user", "deactivate")
+    assert three.get("/").status_code == 401
+    assert site.log_in() is None
+    site.put_back(record)
+    assert httpx.get(site.url, headers=cookie).headers["location"] == "/login"
+
+    run("user", "reactivate")
+    site.wait_for_account(active=1)
+    site.put_back(record)
+    assert httpx.get(site.url, headers=cookie).headers["location"] == "/login"
+    four = site.log_in()
+    assert four is not None
+    site.entra.server.stop()
+    assert four.get("/").status_code == 200
+    five = site.log_in()
+    assert five is not None
+    for browser in (one, two, three, four, five):
+        browser.close()
 
 
 def test_the_server_sees_the_guard(site: Site) -> None:

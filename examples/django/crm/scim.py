@@ -15,7 +15,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from crm.models import Person
 from scim_server.guard import DjangoGuard, Guard, Session, SqlGates
 
-gates = SqlGates(lambda: connection, parameter="%s")
+gates = SqlGates(lambda: connection, name=settings.SCIM_TENANT, parameter="%s")
 guard = Guard(gates.read, beat=gates.beat)
 
 

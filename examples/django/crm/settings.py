@@ -34,5 +34,6 @@ LOGIN_URL = "/login"
 LOGIN_REDIRECT_URL = "/"
 
 SESSION_ENGINE = "crm.sessions"  # scim: Django's own sessions, with a column that says whose they are
+SCIM_TENANT = os.environ.get("CRM_TENANT", "default")  # scim: the CRM's tenant there
 SCIM_WEBHOOK_SECRET = os.environ.get("CRM_WEBHOOK_SECRET", "")  # scim: the webhook store's secret
 FIRST_PASSWORD = os.environ.get("CRM_PASSWORD", "crm-demo")  # stands in for your single sign-on
