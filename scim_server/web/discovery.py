@@ -17,7 +17,7 @@ from scim_server.web.site import base_url, site_of
 
 async def service_provider_config(request: Request) -> Response:
     """GET /ServiceProviderConfig"""
-    await _visitor(request)
+    await visitor(request)
     config = discovery.service_provider_config(
         base_url(request),
         max_results=MAX_RESULTS,
@@ -32,29 +32,30 @@ async def service_provider_config(request: Request) -> Response:
 
 async def schemas(request: Request) -> Response:
     """GET /Schemas"""
-    caller = await _visitor(request)
+    caller = await visitor(request)
     return _list(_schemas(request, caller))
 
 
 async def schema(request: Request) -> Response:
     """GET /Schemas/{urn}"""
-    caller = await _visitor(request)
+    caller = await visitor(request)
     return _one(_schemas(request, caller), request.path_params["id"], "schema")
 
 
 async def resource_types(request: Request) -> Response:
     """GET /ResourceTypes"""
-    caller = await _visitor(request)
+    caller = await visitor(request)
     return _list(_resource_types(request, caller))
 
 
 async def resource_type(request: Request) -> Response:
     """GET /ResourceTypes/{name}"""
-    caller = await _visitor(request)
+    caller = await visitor(request)
     return _one(_resource_types(request, caller), request.path_params["id"], "resource type")
 
 
-async def _visitor(request: Request) -> Caller | None:
+async def visitor(request: Request) -> Caller | None:
+    """Who looks at discovery; None for nobody in particular, where no token is needed. Raises Forbidden."""
     if "filter" in request.query_params:
         raise Forbidden("Discovery cannot be filtered (RFC 7644 §4); leave the filter out.")
     if site_of(request).discovery_auth or "authorization" in request.headers:

@@ -1,17 +1,14 @@
 """The route table: every address of the server, on one screen."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from scim_server.protocol.attributes import ResourceType
-from scim_server.web import bulk, discovery, health, me, operator, queries, resources
+from scim_server.web import bulk, discovery, health, me, openapi, operator, queries, resources
+from scim_server.web.address import Address, Endpoint
 from scim_server.web.site import BASE_PATH
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def scim_routes(resource_types: Sequence[ResourceType]) -> list[BaseRoute]:
@@ -42,6 +39,7 @@ def scim_routes(resource_types: Sequence[ResourceType]) -> list[BaseRoute]:
         _at("/Schemas/{id}", GET=discovery.schema),
         _at("/ResourceTypes", GET=discovery.resource_types),
         _at("/ResourceTypes/{id}", GET=discovery.resource_type),
+        _at("/openapi.json", GET=openapi.get),
     ]
 
 
@@ -63,10 +61,5 @@ def admin_routes() -> list[BaseRoute]:
     ]
 
 
-def _at(path: str, below: str = BASE_PATH, **by_method: Endpoint) -> Route:
-    """One route an address, so that a 405 names all its methods."""
-
-    async def endpoint(request: Request) -> Response:
-        return await by_method["GET" if request.method == "HEAD" else request.method](request)
-
-    return Route(below + path, endpoint, methods=list(by_method))
+def _at(path: str, below: str = BASE_PATH, **by_method: Endpoint) -> Address:
+    return Address(below + path, by_method)
