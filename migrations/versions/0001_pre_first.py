@@ -39,6 +39,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "type", "shard"),
     )
     op.create_table(
+        "credential",
+        sa.Column("tenant_id", Id, nullable=False),
+        sa.Column("resource_id", Id, nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "resource_id"),
+    )
+    op.create_table(
         "deactivation",
         sa.Column("tenant_id", Id, nullable=False),
         sa.Column("resource_id", Id, nullable=False),
@@ -253,5 +260,6 @@ def downgrade() -> None:
     op.drop_table("resource")
     op.drop_table("outbox")
     op.drop_table("deactivation")
+    op.drop_table("credential")
     op.drop_table("counter")
     op.drop_table("audit")

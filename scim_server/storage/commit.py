@@ -39,6 +39,7 @@ from scim_server.storage.tables import (
     Key,
     audit,
     counter,
+    credential,
     deactivation,
     member,
     outbox,
@@ -122,6 +123,7 @@ def parameters(change: Change, dialect: Dialect) -> Mapping[str, Any]:
         "values_in": _json(change.values_in),
         "values_out": _json(change.values_out),
         "entitled": change.entitled,
+        "hash": change.credential,
         "entitlements": _json(change.entitlements),
         "losses": _json(change.losses),
         "messages": _json(sorted(change.messages, key=lambda m: (m.store, m.subject, m.id))),
@@ -296,6 +298,10 @@ def _after(shape: Shape, d: Dialect, guard: ColumnElement[bool]) -> list[Any]:
     if shape.values_in:
         parts.append(_add_values(d, guard))
     parts.append(_audit(d, guard))
+    if shape.credential == "set":
+        parts.append(_set_credential(d, guard))
+    elif shape.credential == "forget":
+        parts.append(delete(credential).where(_its(credential), guard))
     if shape.losses:
         parts.append(_record_losses(d, guard))
     if shape.moves or shape.lifts:
@@ -344,6 +350,23 @@ def _audit(d: Dialect, guard: ColumnElement[bool]) -> Any:
         "detail": d.json("detail"),
     }
     return d.insert(audit).from_select(list(columns), select(*columns.values()).where(guard))
+
+
+def _credential_part(change: Change) -> str:
+    if change.credential is None:
+        return "forget" if change.write == "delete" and change.type == "User" else ""
+    return "set" if change.credential else "forget"
+
+
+def _its(table: Any) -> ColumnElement[bool]:
+    return and_(table.c.tenant_id == _p("tenant_id", Id), table.c.resource_id == _p("resource_id", Id))
+
+
+def _set_credential(d: Dialect, guard: ColumnElement[bool]) -> Any:
+    columns = {"tenant_id": _p("tenant_id", Id), "resource_id": _p("resource_id", Id), "hash": _p("hash", Text)}
+    insert = d.insert(credential).from_select(list(columns), select(*columns.values()).where(guard))
+    key = [credential.c.tenant_id, credential.c.resource_id]
+    return insert.on_conflict_do_update(index_elements=key, set_={"hash": insert.excluded.hash})
 
 
 def _record_losses(d: Dialect, guard: ColumnElement[bool]) -> Any:

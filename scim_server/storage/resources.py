@@ -9,7 +9,7 @@ from sqlalchemy.sql import Select
 from scim_server.storage.database import Database, Row
 from scim_server.storage.dialects import Dialect
 from scim_server.storage.statements import Statement
-from scim_server.storage.tables import Id, Key, member, resource, resource_value
+from scim_server.storage.tables import Id, Key, credential, member, resource, resource_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,12 @@ async def holder_of(database: Database, tenant_id: str, kind: str, unique_key: s
     """The id of the resource that has this unique key."""
     rows = await database.read(_HOLDER, {"tenant_id": tenant_id, "type": kind, "unique_key": unique_key})
     return rows[0]["id"] if rows else None
+
+
+async def password_hash_of(database: Database, tenant_id: str, resource_id: str) -> str | None:
+    """The stored password hash of a user."""
+    rows = await database.read(_HASH, {"tenant_id": tenant_id, "id": resource_id})
+    return rows[0]["hash"] if rows else None
 
 
 async def values_of(database: Database, tenant_id: str, kind: str, resource_id: str) -> set[tuple[str, str, bool]]:
@@ -195,6 +201,11 @@ _HOLDER = Statement(
         resource.c.tenant_id == _p("tenant_id", Id),
         resource.c.type == _p("type", Key),
         resource.c.unique_key == _p("unique_key", Key),
+    )
+)
+_HASH = Statement(
+    lambda d: select(credential.c.hash).where(
+        credential.c.tenant_id == _p("tenant_id", Id), credential.c.resource_id == _p("id", Id)
     )
 )
 _VALUES = Statement(

@@ -134,6 +134,16 @@ resource_value = Table(
     ),
 )
 
+# The Argon2id hash of a user's password, where the tenant keeps it; apart, so that no read of a user carries it.
+credential = Table(
+    "credential",
+    metadata,
+    Column("tenant_id", Id, nullable=False),
+    Column("resource_id", Id, nullable=False),
+    Column("hash", Text, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "resource_id"),
+)
+
 # What is known of a key under which a store files sessions. Survives the user, so that its epoch never goes back.
 subject = Table(
     "subject",

@@ -27,6 +27,7 @@ from scim_server.usecases.access import Caller
 from scim_server.usecases.change import Receipt, Said, commit_and_deliver, compose, say
 from scim_server.usecases.deployment import Deployment
 from scim_server.usecases.membership import MemberPlan, member_rows, plan_members
+from scim_server.usecases.passwords import credential_of
 from scim_server.usecases.protection import refuse_to_harm
 
 TRIES = 5
@@ -81,6 +82,7 @@ async def _insert(
     entitled = rt.name != "User" or access_groups.entitled_at_creation(caller, after)
     after = Snapshot(resource_id, checked.document, active and entitled)
     row = _row(rt, checked.document, active, caller)
+    credential = await credential_of(deployment.passwords, caller.options, checked.password, None)
     said = await _consequences(deployment, caller, rt, None, after, MemberPlan({m.member_id: m for m in members}))
     change = Change(
         id=deployment.new_id(),
@@ -93,6 +95,7 @@ async def _insert(
         members_in=tuple(members),
         values_in=tuple(values_of(checked.document, rt)),
         entitled=entitled,
+        credential=credential,
         audit=_audit(caller, rt, verb, checked.document),
     )
     try:
@@ -138,7 +141,13 @@ async def replace_resource(
         if checked.members is not None:  # a body that does not speak of members must not empty the group
             edits = MemberEdits(replace=True, add={m.value: m for m in checked.members})
         step = _Step(
-            stored, document, checked.document, checked.document.get("active"), checked.ignored, checked.quirks
+            stored,
+            document,
+            checked.document,
+            checked.document.get("active"),
+            checked.ignored,
+            checked.quirks,
+            checked.password,
         )
         return await _write(deployment, caller, rt, step, edits, if_match)
 
@@ -158,7 +167,9 @@ async def patch(
     async def attempt(stored: Stored) -> Written:
         before = orjson.loads(stored.doc)
         patched = patching.apply(before, operations, rt, caller.options.strictness, resource_id=resource_id)
-        step = _Step(stored, before, patched.document, patched.active, patched.ignored, patched.quirks)
+        step = _Step(
+            stored, before, patched.document, patched.active, patched.ignored, patched.quirks, patched.password
+        )
         return await _write(deployment, caller, rt, step, patched.members, if_match)
 
     return await _retrying(deployment, caller, rt, resource_id, if_match, attempt)
@@ -201,6 +212,7 @@ class _Step:
     active: bool | None
     ignored: tuple[str, ...]
     quirks: tuple[str, ...]
+    password: str | None
 
 
 async def _retrying(
@@ -237,7 +249,8 @@ async def _write(
     after = Snapshot(stored.id, step.after, active and stored.entitled)
     plan = await plan_members(deployment, caller, stored.id, edits)
     same = step.after is step.before or (step.after == step.before and active == stored.active)
-    if same and not plan:
+    credential = await _credential(deployment, caller, stored.id, step.password)
+    if same and not plan and credential is None:
         return Written(stored, False, ignored=step.ignored, quirks=step.quirks)
     row = _row(rt, step.after, active, caller)
     said = await _consequences(deployment, caller, rt, before, after, plan)
@@ -259,6 +272,7 @@ async def _write(
         replace_members=plan.replace,
         values_in=tuple(values_after - values_before),
         values_out=tuple(values_before - values_after),
+        credential=credential,
         audit=_audit(caller, rt, "update", step.after, before=step.before, members=plan),
     )
     try:
@@ -273,6 +287,13 @@ async def _write(
         doc=stored.doc if same else row.doc,
     )
     return Written(now_stored, True, receipt, step.ignored, step.quirks)
+
+
+async def _credential(deployment: Deployment, caller: Caller, user_id: str, password: str | None) -> str | None:
+    if password is None or caller.options.passwords != "hash":
+        return None
+    known = await resources.password_hash_of(deployment.database, caller.tenant_id, user_id)
+    return await credential_of(deployment.passwords, caller.options, password, known)
 
 
 async def _consequences(
