@@ -109,6 +109,7 @@ class Change:
     whatever the version (member edits commute) while the display name is that of `row`, if there is one; "none" leaves
     the row alone. "none" with expected_version applies only while the resource has that version.
     `replace_members`: all members but `members_in` go. `entitled` is stored by an insert.
+    `credential`: the new password hash, "" to forget it, None to leave it.
     """
 
     id: str
@@ -129,6 +130,7 @@ class Change:
     entitled: bool = True
     entitlements: tuple[Entitlement, ...] = ()
     losses: tuple[Loss, ...] = ()
+    credential: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

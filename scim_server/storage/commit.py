@@ -66,6 +66,7 @@ class Shape:
     lifts: bool
     losses: bool
     named: bool
+    credential: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ def shape_of(change: Change) -> Shape:
         lifts=any(m.if_denied for m in change.messages),
         losses=bool(change.losses),
         named=change.write == "bump" and change.row is not None,
+        credential=_credential_part(change),
     )
 
 

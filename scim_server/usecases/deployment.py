@@ -12,6 +12,7 @@ from scim_server.sessions.port import Outcome
 from scim_server.storage.change import Queued
 from scim_server.storage.database import Database
 from scim_server.storage.secret import SharedSecret
+from scim_server.usecases.passwords import Passwords
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Deployment:
     now: Callable[[], int]
     new_id: Callable[[], str]
     cursor_key: SharedSecret = field(default_factory=lambda: SharedSecret("cursor"))
+    passwords: Passwords = field(default_factory=Passwords)
 
     def subscribers_of(self, tenant: str) -> tuple[Subscriber, ...]:
         """The stores that concern a tenant."""
