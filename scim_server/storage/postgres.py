@@ -34,6 +34,7 @@ _GONE = (
     OSError,  # refused, reset, broken pipe
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the farewell of a server that stops came in the middle of an exchange
     asyncpg.OperatorInterventionError,  # restart, terminated backend
     asyncpg.TooManyConnectionsError,
     asyncpg.InsufficientResourcesError,  # disk full, out of memory
@@ -181,6 +182,7 @@ class PostgresDatabase:
             except asyncpg.UniqueViolationError as problem:
                 raise Taken(problem.constraint_name or "") from None
             except _GONE as problem:
+                _give_up(connection)
                 if not repeat or asyncio.get_running_loop().time() > deadline:
                     raise Unavailable(_TRY_AGAIN, {"Retry-After": "1"}) from problem
                 await asyncio.sleep(PAUSE_S)
@@ -244,6 +246,14 @@ def plain_url(url: str) -> str:
     """The URL as libpq writes it: a SQLAlchemy driver suffix such as `+asyncpg` is taken off."""
     scheme, _, rest = url.partition("://")
     return f"{scheme.partition('+')[0]}://{rest}"
+
+
+def _give_up(connection: Connection) -> None:
+    """After a failure half-way nobody else may get what is left of it."""
+    try:
+        connection.terminate()
+    except asyncpg.InterfaceError:
+        pass  # lost, it has left the pool by itself
 
 
 async def _prepare(connection: Connection) -> None:
