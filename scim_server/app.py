@@ -13,11 +13,13 @@ from starlette.exceptions import HTTPException
 
 from scim_server import log
 from scim_server.clock import new_id, now_ms
-from scim_server.dispatch.terminator import Line, Terminator
+from scim_server.dispatch.echoes import Echoes
+from scim_server.dispatch.sentinels import Sentinels
+from scim_server.dispatch.terminator import SESSION_DAYS, Line, Terminator
 from scim_server.dispatch.watch import Watch
 from scim_server.dispatch.worker import Worker
 from scim_server.protocol.errors import ScimError, Unavailable
-from scim_server.protocol.schemas import GROUP, USER
+from scim_server.sessions.config import RedisSettings
 from scim_server.sessions.registry import open_store
 from scim_server.settings import Settings
 from scim_server.storage import access as access_rows
@@ -27,12 +29,13 @@ from scim_server.storage.schema import sqlite_path
 from scim_server.storage.sqlite import SqliteDatabase
 from scim_server.usecases.access import Authenticator, create_tenant, issue_token
 from scim_server.usecases.deployment import Deployment, Subscriber
+from scim_server.usecases.exchanges import Recorder
+from scim_server.web.admin import admin_server
 from scim_server.web.middleware import Edge
 from scim_server.web.reply import http_error, scim_error, unexpected
-from scim_server.web.routes import admin_routes, scim_routes
+from scim_server.web.routes import admin_routes, operator_routes, scim_routes
 from scim_server.web.site import Health, Site
 
-RESOURCE_TYPES = (USER, GROUP)
 DEFAULT_TENANT = "default"
 _log = logging.getLogger(__name__)
 
@@ -44,6 +47,8 @@ class Parts:
     deployment: Deployment
     lines: dict[str, Line]
     worker: Worker
+    echoes: Echoes
+    sentinels: Sentinels
     watch: Watch
 
 
@@ -58,7 +63,8 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Parts]:
             store = open_store(config)
             stack.push_async_callback(store.aclose)
             http = config.kind == "webhook"
-            lines[config.name] = Line(store, budget_s=0.5 if http else 0.15, http=http)
+            days = config.max_session_days if isinstance(config, RedisSettings) else SESSION_DAYS
+            lines[config.name] = Line(store, budget_s=0.5 if http else 0.15, http=http, session_days=days)
         terminator = Terminator(database, lines)
         stack.push_async_callback(terminator.drain)
         deployment = Deployment(
@@ -74,15 +80,19 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Parts]:
                 )
                 for config in settings.session_stores
             ),
-            resource_types=RESOURCE_TYPES,
+            resource_types=settings.served_types,
             now=now_ms,
             new_id=new_id,
         )
         worker = Worker(database, lines)
         stack.push_async_callback(worker.aclose)
+        echoes = Echoes(database, lines)
+        stack.push_async_callback(echoes.aclose)
+        sentinels = Sentinels(deployment, lines)
+        stack.push_async_callback(sentinels.aclose)
         watch = Watch(database, lines, now_ms)
         stack.push_async_callback(watch.aclose)
-        yield Parts(deployment, lines, worker, watch)
+        yield Parts(deployment, lines, worker, echoes, sentinels, watch)
 
 
 async def open_database(settings: Settings) -> Database:
@@ -104,18 +114,28 @@ def build_app(settings: Settings) -> Edge:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with open_deployment(settings) as parts:
             await _bootstrap(parts.deployment, settings.token)
+            recorder = Recorder(parts.deployment.database)
             app.state.site = Site(
                 deployment=parts.deployment,
+                recorder=recorder,
                 authenticator=Authenticator(parts.deployment.database),
                 health=lambda: _health(parts),
                 public_url=settings.public_url,
                 discovery_auth=settings.discovery_auth,
             )
             parts.worker.start()
+            parts.echoes.start()
+            parts.sentinels.start()
             parts.watch.start()
-            yield
+            recorder.start()
+            async with AsyncExitStack() as beside:
+                beside.push_async_callback(recorder.aclose)
+                if settings.admin_port is not None:
+                    site = app.state.site
+                    await beside.enter_async_context(admin_server(site, settings.host, settings.admin_port))
+                yield
 
-    routes = scim_routes(RESOURCE_TYPES)
+    routes = [*scim_routes(settings.served_types), *operator_routes()]
     if settings.admin_port is None:
         routes = [*routes, *admin_routes()]
     handlers = {ScimError: scim_error, HTTPException: http_error, Exception: unexpected}

@@ -25,6 +25,30 @@ time_to_kill = Histogram(
     "scim_time_to_kill_seconds", "From commit to a session store's confirmation", ["store"], buckets=_MS
 )
 sessions_ended = Counter("scim_sessions_ended_total", "Session records ended", ["store"])
+terminations_empty = Counter("scim_terminations_empty_total", "Confirmed kills that found no session", ["store"])
+echoes = Counter("scim_echoes_total", "Repetitions of confirmed kills, by what came of them", ["store", "outcome"])
+echo_sessions = Counter(
+    "scim_echo_sessions_total", "Sessions that came back after a kill and were ended by its echo", ["store"]
+)
+store_losses = Counter(
+    "scim_store_losses_total", "Times a session store was found to have forgotten what it confirmed", ["store", "why"]
+)
+gates_asserted = Counter(
+    "scim_gates_asserted_total", "Gates written again to a store that lost or lacked them", ["store"]
+)
+mending = Gauge(
+    "scim_store_mending", "1 while gates are being written again to a store", ["store"], multiprocess_mode="max"
+)
+database_behind = Counter(
+    "scim_database_behind_total", "Times a session store knew later epochs than our database: an old copy", ["store"]
+)
+backfilled = Counter(
+    "scim_backfilled_total", "Subjects denied because their user had left before the store was configured", ["store"]
+)
+canary_seconds = Histogram(
+    "scim_canary_seconds", "Time to end the session of a subject that nobody has", ["store"], buckets=_MS
+)
+canary_failures = Counter("scim_canary_failures_total", "Canary sessions that were not ended", ["store"])
 unresolved = Counter(
     "scim_unresolved_total", "Users who lost access and have no value for the store's subject template", ["store"]
 )

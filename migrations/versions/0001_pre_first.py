@@ -59,6 +59,19 @@ def upgrade() -> None:
     )
     op.create_index("deactivation_at", "deactivation", ["tenant_id", "at"], unique=False)
     op.create_table(
+        "exchange",
+        sa.Column("tenant_id", Id, nullable=False),
+        sa.Column("request_id", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("method", sa.Text(), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("content", Json, nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "request_id", "at"),
+    )
+    op.create_index("exchange_at", "exchange", ["tenant_id", "at"], unique=False)
+    op.create_table(
         "outbox",
         sa.Column("id", Id, nullable=False),
         sa.Column("change_id", Id, nullable=False),
@@ -259,6 +272,7 @@ def downgrade() -> None:
     op.drop_table("resource_value")
     op.drop_table("resource")
     op.drop_table("outbox")
+    op.drop_table("exchange")
     op.drop_table("deactivation")
     op.drop_table("credential")
     op.drop_table("counter")

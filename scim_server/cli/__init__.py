@@ -5,7 +5,7 @@ Exit codes: 0 done, 1 failed with one clear line, 2 usage. Each verb does its wo
 
 import typer
 
-from scim_server.cli import amends, outbox, people, serve, stores, tenants, tokens
+from scim_server.cli import amends, outbox, people, requests, serve, stores, tenants, tokens
 from scim_server.cli.terminal import run_guarded
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.add_typer(outbox.app, name="outbox", help="Messages on their way to session 
 app.add_typer(amends.brake, name="brake", help="Kills that the mass brake holds.")
 app.add_typer(amends.undo, name="deactivations", help="Who lost access, and how to undo it.")
 app.command()(amends.receipt)
+app.add_typer(requests.app, name="request", help="Why a request did what it did.")
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from scim_server.storage.outbox import Settlement
 
 STORE_FIRST_MS = 50
 STORE_CAP_MS = 15_000
+ECHO_GAPS_S = (2, 13, 45)  # 2, 15 and 60 s after the kill: a login, a slow request, a job that holds a session
 # Dense in the first minute, because somebody is waiting to be locked out; then the Standard Webhooks schedule.
 HTTP_SCHEDULE_S = (0.2, 1, 5, 15, 60, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 
@@ -16,7 +17,8 @@ HTTP_SCHEDULE_S = (0.2, 1, 5, 15, 60, 300, 1_800, 7_200, 18_000, 36_000, 50_400,
 def settlement(message_id: str, outcome: Outcome, *, attempts: int, http: bool, jitter: float) -> Settlement:
     """What to write down after an attempt. `attempts` counts earlier ones, `jitter` is 0..1."""
     if isinstance(outcome, Done):
-        return Settlement(message_id, "done", outcome.sessions, outcome.guard_seen)
+        echo_ms = None if http or outcome.guard_seen else echo_delay_ms(0)
+        return Settlement(message_id, "done", outcome.sessions, outcome.guard_seen, echo_ms=echo_ms)
     if isinstance(outcome, Refused):
         # Rights or schema that a person must mend keep a kill waiting; only an HTTP endpoint may turn one down.
         if http:
@@ -26,6 +28,11 @@ def settlement(message_id: str, outcome: Outcome, *, attempts: int, http: bool, 
         return Settlement(message_id, "refused", error=f"given up after {attempts + 1} attempts: {outcome.why}")
     wait = http_delay_ms(attempts) if http else store_delay_ms(attempts, jitter)
     return Settlement(message_id, None, error=outcome.why, delay_ms=max(wait, outcome.after_ms or 0))
+
+
+def echo_delay_ms(echoes: int) -> int | None:
+    """How long after the kill, or the last echo, the next one comes; None after the third."""
+    return ECHO_GAPS_S[echoes] * 1000 if echoes < len(ECHO_GAPS_S) else None
 
 
 def store_delay_ms(attempts: int, jitter: float) -> int:

@@ -11,28 +11,35 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from scim_server.clock import now_ms
 from scim_server.dispatch.breaker import Breaker
 from scim_server.dispatch.retry import settlement
+from scim_server.dispatch.tally import Tally
 from scim_server.protocol.errors import ScimError
-from scim_server.sessions.port import Delivery, Gate, Outcome, Retry, SessionStore
+from scim_server.sessions.port import Delivery, Done, Gate, Outcome, Retry, SessionStore
 from scim_server.storage.change import Queued
 from scim_server.storage.database import Database
 from scim_server.storage.outbox import Claimed, Settlement, settle
 from scim_server.usecases.deployment import Delivered
 
 BUDGET_S = 0.150
-IN_FLIGHT = 64
+IN_FLIGHT = 8  # at most of one store: its connections are few, and more would only wait there
+SESSION_DAYS = 32
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One store with what this process knows of it. `budget_s` bounds an inline attempt, `http` its retries."""
+    """One store with what this process knows of it. `budget_s` bounds an inline attempt, `http` its retries; `slots`
+    keep a store that hangs from holding up requests to the others; `session_days` is how long a session may live."""
 
     store: SessionStore
     breaker: Breaker = field(default_factory=Breaker)
     budget_s: float = BUDGET_S
     http: bool = False
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
+    session_days: int = SESSION_DAYS
+    tally: Tally = field(default_factory=Tally)
 
 
 class Terminator:
@@ -41,7 +48,6 @@ class Terminator:
     def __init__(self, database: Database, lines: Mapping[str, Line]) -> None:
         self._database = database
         self._lines = lines
-        self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._running: set[asyncio.Task[Delivered]] = set()
 
     async def deliver_now(self, tenant: str, messages: Sequence[Queued]) -> Delivered:
@@ -62,8 +68,8 @@ class Terminator:
             zip((m.id for m in now), await asyncio.gather(*(self._try(tenant, m) for m in now)), strict=True)
         )
         elapsed = (time.perf_counter() - started) * 1000
-        await self._settle(outcomes)
-        if len(outcomes) < len([message for message in messages if not message.held]):
+        await self._settle(now, outcomes)
+        if any(not isinstance(outcomes.get(m.id), Done) for m in messages if not m.held):
             await self._database.wake()
         return Delivered(outcomes, elapsed)
 
@@ -75,20 +81,47 @@ class Terminator:
 
     async def _try(self, tenant: str, message: Queued) -> Outcome:
         line = self._lines[message.store]
+        succeeded = line.breaker.successes
         try:
-            async with asyncio.timeout(line.budget_s), self._slots:
-                outcome = await line.store.deliver(delivery_of(tenant, message))
+            async with asyncio.timeout(line.budget_s), line.slots:
+                if line.breaker.is_open:  # while this waited for its slot
+                    return Retry("the store does not answer")
+                outcome = await attempt(line, delivery_of(tenant, message))
         except TimeoutError:
             outcome = Retry(f"no answer within {line.budget_s * 1000:.0f} ms")
-        line.breaker.record(success=not isinstance(outcome, Retry))
+        failed = isinstance(outcome, Retry)
+        # Where others succeeded meanwhile, it was our own crowd that took the budget, or the trouble is this subject's.
+        if not failed or line.breaker.successes == succeeded:
+            line.breaker.record(success=not failed)
         return outcome
 
-    async def _settle(self, outcomes: Mapping[str, Outcome]) -> None:
+    async def _settle(self, messages: Sequence[Queued], outcomes: Mapping[str, Outcome]) -> None:
         settlements = [
-            settlement(message_id, outcome, attempts=0, http=False, jitter=random.random())  # noqa: S311 (not a secret)
-            for message_id, outcome in outcomes.items()
+            settlement(
+                message.id,
+                outcomes[message.id],
+                attempts=0,
+                http=self._lines[message.store].http,
+                jitter=random.random(),  # noqa: S311 (spreads load, hides nothing)
+            )
+            for message in messages
         ]
         await record(self._database, settlements)
+
+
+async def attempt(line: Line, delivery: Delivery) -> Outcome:
+    """Deliver once and count it. Raises nothing but cancellation and what the caller's time limit makes of it."""
+    try:
+        outcome = await line.store.deliver(delivery)
+    except (asyncio.CancelledError, TimeoutError):
+        raise
+    except Exception:  # noqa: BLE001 (a fault in one adapter must cost neither an answer nor the worker)
+        _log.exception("session store %s failed in a way its adapter does not know", line.store.name)
+        outcome = Retry("the store's adapter failed; the log has the traceback")
+    if delivery.action == "terminate":
+        waited_ms = now_ms() - delivery.timestamp
+        line.tally.count(line.store.name, outcome, waited_ms=waited_ms, finds_sessions=not line.http)
+    return outcome
 
 
 async def record(database: Database, settlements: Sequence[Settlement]) -> None:

@@ -10,15 +10,17 @@ from collections.abc import Callable, Mapping
 from scim_server import metrics
 from scim_server.dispatch.terminator import Line
 from scim_server.protocol.errors import ScimError
-from scim_server.storage import deactivations
+from scim_server.storage import deactivations, exchanges
 from scim_server.storage.access import tenants, tokens
 from scim_server.storage.database import Database
 from scim_server.storage.outbox import backlog, forget
+from scim_server.usecases.options import TenantOptions
 
 EVERY_S = 10.0
 DAY_MS = 86_400_000
 WARN_DAYS = (30, 7, 1)
 RETENTION_MS = 7 * DAY_MS
+LATE_KILL_MS = 30_000
 _log = logging.getLogger(__name__)
 
 
@@ -30,6 +32,7 @@ class Watch:
         self._lines = lines
         self._now = now
         self._warned: dict[str, int] = {}
+        self._late: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -49,6 +52,9 @@ class Watch:
         await self._look_at_backlog()
         await self._look_at_tokens()
         await forget(self._database, self._now() - RETENTION_MS)
+        for tenant in await tenants(self._database):
+            days = TenantOptions.read(tenant.options).request_log_days
+            await exchanges.forget(self._database, tenant.id, self._now() - days * DAY_MS)
         await deactivations.forget(self._database, self._now() - RETENTION_MS)
 
     async def _run(self) -> None:
@@ -66,10 +72,25 @@ class Watch:
             age = (self._now() - entry.oldest) / 1000 if entry and entry.oldest else 0.0
             metrics.outbox_waiting.labels(name).set(entry.waiting if entry else 0)
             metrics.outbox_oldest.labels(name).set(age)
+            self._look_at_oldest_kill(name, entry.oldest_kill if entry else None)
             if entry and name not in self._lines:
                 _log.error(
                     "%d messages wait for the session store %s, which is no longer configured", entry.waiting, name
                 )
+
+    def _look_at_oldest_kill(self, store: str, created: int | None) -> None:
+        """An error once, until all kills of the store are through."""
+        waits_ms = self._now() - created if created is not None else 0
+        if waits_ms <= LATE_KILL_MS:
+            self._late.discard(store)
+        elif store not in self._late:
+            self._late.add(store)
+            _log.error(
+                "a kill waits for session store %s since %.0f seconds: somebody who lost access may still be signed "
+                "in; scim-server outbox list says why",
+                store,
+                waits_ms / 1000,
+            )
 
     async def _look_at_tokens(self) -> None:
         names = {tenant.id: tenant.name for tenant in await tenants(self._database)}

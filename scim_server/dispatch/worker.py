@@ -1,7 +1,8 @@
 """Finishes what requests did not: claims due messages of each store, delivers them, settles them.
 
-One loop a store, so that a slow one delays nobody else. Woken by commits, and by a poll each second in case a wake-up
-was lost. Behind an open breaker it probes with one message a second; the first success makes everything due.
+One loop a store, so that a slow one delays nobody else. Woken by commits, when the next message is due, and by a poll
+each second in case a wake-up was lost. Behind an open breaker it probes with one message a second; the first success
+makes everything due.
 """
 
 import asyncio
@@ -9,12 +10,13 @@ import logging
 import random
 from collections.abc import Iterable, Mapping
 
+from scim_server.dispatch.breaker import Breaker
 from scim_server.dispatch.retry import settlement
-from scim_server.dispatch.terminator import Line, delivery_of, record
+from scim_server.dispatch.terminator import Line, attempt, delivery_of, record
 from scim_server.protocol.errors import ScimError
 from scim_server.sessions.port import Outcome, Retry
 from scim_server.storage.database import Database
-from scim_server.storage.outbox import Claimed, Settlement, claim, hasten
+from scim_server.storage.outbox import Claimed, Settlement, claim, hasten, next_due
 
 POLL_S = 1.0
 BATCH = 200
@@ -56,44 +58,54 @@ class Worker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, name: str) -> None:
-        waker = self._wakers[name]
+        line, waker = self._lines[name], self._wakers[name]
         while True:
             waker.clear()
-            busy = await self._round(self._lines[name])
+            try:
+                pause = await self._round(line)
+            except ScimError as problem:
+                _log.warning("worker of %s waits for the database: %s", name, problem.detail)
+                pause = POLL_S
+            except Exception:  # noqa: BLE001 (whatever it was, kills that are waiting must not wait for a restart)
+                _log.exception("worker of %s", name)
+                pause = POLL_S
             self.rounds += 1
             async with self._progress:
                 self._progress.notify_all()
-            if not busy:
+            if line.breaker.is_open:
+                await asyncio.sleep(POLL_S)  # wake-ups must not turn probes into a storm
+            elif pause:
                 try:
-                    await asyncio.wait_for(waker.wait(), POLL_S)
+                    await asyncio.wait_for(waker.wait(), pause)
                 except TimeoutError:
                     pass
-                if self._lines[name].breaker.is_open:
-                    await asyncio.sleep(POLL_S)  # wake-ups must not turn probes into a storm
 
-    async def _round(self, line: Line) -> bool:
-        """Deliver one batch; whether there may be more at once."""
-        probing = line.breaker.is_open
-        try:
-            batch = await claim(self._database, line.store.name, 1 if probing else BATCH)
-            if not batch:
-                return False
-            outcomes = await asyncio.gather(*(self._try(line, message) for message in batch))
-            closed = any([line.breaker.record(success=not isinstance(o, Retry)) for o in outcomes])
-            await record(self._database, self._settlements(line, batch, outcomes))
-            if closed:
-                _log.warning("session store %s is back", line.store.name)
-                await hasten(self._database, line.store.name)
-        except ScimError as problem:
-            _log.warning("worker of %s waits for the database: %s", line.store.name, problem.detail)
-            return False
-        return not line.breaker.is_open
+    async def _round(self, line: Line) -> float:
+        """Deliver one batch; how many seconds there may be nothing to do unless woken."""
+        name = line.store.name
+        batch = await claim(self._database, name, 1 if line.breaker.is_open else BATCH)
+        if not batch:
+            return await self._pause(line)
+        outcomes = await asyncio.gather(*(self._try(line, message) for message in batch))
+        closed = _note(line.breaker, outcomes)
+        await record(self._database, self._settlements(line, batch, outcomes))
+        if closed:
+            _log.warning("session store %s is back", name)
+            await hasten(self._database, name)
+        return 0.0
+
+    async def _pause(self, line: Line) -> float:
+        due_ms = await next_due(self._database, line.store.name)
+        if due_ms is None:  # another process delivered all: nothing is left here to probe with
+            line.breaker.half_open()
+            return POLL_S
+        return min(max(due_ms, 1) / 1000, POLL_S)
 
     async def _try(self, line: Line, message: Claimed) -> Outcome:
         limit = HTTP_ATTEMPT_S if line.http else ATTEMPT_S
         try:
             async with asyncio.timeout(limit):
-                return await line.store.deliver(delivery_of(message.tenant, message))
+                return await attempt(line, delivery_of(message.tenant, message))
         except TimeoutError:
             return Retry(f"no answer within {limit:.0f} s")
 
@@ -108,3 +120,13 @@ class Worker:
             )
             for message, outcome in zip(batch, outcomes, strict=True)
         ]
+
+
+def _note(breaker: Breaker, outcomes: Iterable[Outcome]) -> bool:
+    """Whether it closed. A store that took one message of a batch is there, whatever became of the others."""
+    failed = [isinstance(outcome, Retry) for outcome in outcomes]
+    if not all(failed):
+        return breaker.record(success=True)
+    for _ in failed:
+        breaker.record(success=False)
+    return False

@@ -116,9 +116,10 @@ class SessionStore(Protocol):
     async def assert_gates(self, tenant: str, gates: Sequence[tuple[str, Gate]]) -> Outcome:
         """Write these (subject, gate) pairs again and end what sessions the denied ones have: after a restart."""
 
-    async def beat(self, tenant: str, sentinel: str, floor: int, value: int) -> int | None:
-        """The value of the gate named `sentinel` (0: there is none), which is raised to `value` unless it was below
-        `floor`: then the store forgot what it had confirmed. None: it keeps no sentinel. Raises StoreUnreachable."""
+    async def beat(self, tenant: str, raised: str, value: int, other: str) -> int | None:
+        """Raise the gate named `raised` to `value`, and only then read the value of the gate `other` (0: there is
+        none). With the two in turn, whatever the store loses, and when, is missed at this beat or the next. None: it
+        keeps no gate that can be read. Raises StoreUnreachable."""
 
     async def canary(self, tenant: str) -> Trial | None:
         """End a session of a subject that nobody has, for real; None where that cannot be tried, or costs too much."""

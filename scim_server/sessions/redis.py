@@ -113,17 +113,15 @@ class RedisStore:
         except (RedisError, OSError) as problem:
             return self._outcome(problem)
 
-    async def beat(self, tenant: str, sentinel: str, floor: int, value: int) -> int | None:
-        """The sentinel is a gate under `gate_key`. Raise StoreUnreachable."""
+    async def beat(self, tenant: str, raised: str, value: int, other: str) -> int | None:
+        """Under `gate_key`. Raise StoreUnreachable."""
         if self.settings.gate_key is None:
             return None
-        key = rendered(self.settings.gate_key, Wanted(tenant, sentinel))
+        keys = [rendered(self.settings.gate_key, Wanted(tenant, name)) for name in (raised, other)]
         async with self._answering():
             client = self.client(tenant)
-            held = _epoch(await client.get(key))
-            if floor <= held < value:
-                await client.set(key, str(Gate(value, False, 0)), px=self._ttl_ms)
-        return held
+            await client.set(keys[0], str(Gate(value, False, 0)), px=self._ttl_ms)
+            return _epoch(await client.get(keys[1]))
 
     async def canary(self, tenant: str) -> Trial | None:
         """Writes a session as the CRM would, ends it and looks; None where sessions must be looked for."""

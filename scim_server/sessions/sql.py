@@ -89,22 +89,22 @@ class SqlStore:
             return Refused(str(problem))
         return Done(ended)
 
-    async def beat(self, tenant: str, sentinel: str, floor: int, value: int) -> int | None:
+    async def beat(self, tenant: str, raised: str, value: int, other: str) -> int | None:
         """Needs a gate that can be read back and takes any text as its subject. Raise StoreUnreachable."""
         database = self._database(tenant)
         statement = self._gate_statement(database)
         if statement is None or self._gate_query is None:
             return None
-        values = _values(tenant, sentinel, Gate(value, False, 0))
         try:
-            rows = await database.fetch(self._gate_query, values)
-            held = int(rows[0][0]) if rows else 0
-            kept = not floor <= held < value or (await database.execute([statement], values))[0]
+            await database.execute([statement], _values(tenant, raised, Gate(value, False, 0)))
+            if not await database.fetch(self._gate_query, _values(tenant, raised, None)):
+                return None  # a statement that only updates
+            rows = await database.fetch(self._gate_query, _values(tenant, other, None))
         except Unconvertible:
             return None
         except (Unanswered, Rejected) as problem:
             raise StoreUnreachable(f"{self.name}: {problem}") from None
-        return held if kept else None
+        return int(rows[0][0]) if rows else 0
 
     async def canary(self, tenant: str) -> Trial | None:
         """Gate and statements for a subject without sessions: we do not know how the CRM would write one."""

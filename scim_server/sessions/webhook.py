@@ -57,7 +57,7 @@ class WebhookStore:
         """Nothing is kept there, so it makes no difference."""
         return False
 
-    async def beat(self, tenant: str, sentinel: str, floor: int, value: int) -> int | None:
+    async def beat(self, tenant: str, raised: str, value: int, other: str) -> int | None:
         """None: a receiver keeps nothing for us."""
         return None
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Integer, bindparam, case, exists, func, literal_column, select, update
+from sqlalchemy import BigInteger, Integer, and_, bindparam, case, func, literal_column, select, update
 
 from scim_server.storage.database import Database
 from scim_server.storage.dialects import Dialect
@@ -40,7 +40,11 @@ class Echoed:
 async def claim_echoes(database: Database, store: str, limit: int, lease_ms: int = LEASE_MS) -> list[Echo]:
     """Take up to `limit` due echoes of a store."""
     (rows,) = await database.write((_CLAIM, {"store": store, "limit": limit, "lease": lease_ms}))
-    return [Echo(claimed_from(row), row["echoes"], bool(row["current"])) for row in rows]
+    if not rows:
+        return []
+    ids = database.dialect.pack_list([row["id"] for row in rows])
+    current = {row["id"] for row in await database.read(_CURRENT, {"ids": ids})}
+    return [Echo(claimed_from(row), row["echoes"], row["id"] in current) for row in rows]
 
 
 async def settle_echoes(database: Database, echoed: Sequence[Echoed]) -> None:
@@ -64,22 +68,11 @@ def _claim(d: Dialect) -> Any:
         .with_for_update(skip_locked=True)
     )
     name = select(tenant.c.name).where(tenant.c.id == outbox.c.tenant_id).scalar_subquery().label("tenant")
-    current = exists(
-        select(literal_column("1"))
-        .select_from(subject)
-        .where(
-            subject.c.tenant_id == outbox.c.tenant_id,
-            subject.c.store == outbox.c.store,
-            subject.c.subject == outbox.c.subject,
-            subject.c.epoch == outbox.c.epoch,
-            subject.c.denied,
-        )
-    ).label("current")
     return (
         update(outbox)
         .where(outbox.c.id.in_(chosen))
         .values(echo_due=d.now() + _p("lease", BigInteger))
-        .returning(*outbox.c, name, current)
+        .returning(*outbox.c, name)
     )
 
 
@@ -97,4 +90,20 @@ def _settle(d: Dialect) -> Any:
 
 
 _CLAIM = Statement(_claim)
+_CURRENT = Statement(
+    lambda d: (
+        select(outbox.c.id)
+        .join(
+            subject,
+            and_(
+                subject.c.tenant_id == outbox.c.tenant_id,
+                subject.c.store == outbox.c.store,
+                subject.c.subject == outbox.c.subject,
+                subject.c.epoch == outbox.c.epoch,
+                subject.c.denied,
+            ),
+        )
+        .where(d.any_of(outbox.c.id, "ids", Id))
+    )
+)
 _SETTLE = Statement(_settle)

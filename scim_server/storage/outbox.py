@@ -22,6 +22,7 @@ from sqlalchemy import (
     exists,
     func,
     literal_column,
+    null,
     or_,
     select,
     tuple_,
@@ -293,7 +294,7 @@ _REPLAY = Statement(
         .where(
             _is_chosen(d), outbox.c.outcome == literal_column("'refused'"), outbox.c.created >= _p("since", BigInteger)
         )
-        .values(settled=None, outcome=None, attempts=literal_column("0"), due=d.now())
+        .values(settled=null(), outcome=null(), attempts=literal_column("0"), due=d.now())
         .returning(outbox.c.id)
     )
 )

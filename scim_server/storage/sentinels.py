@@ -5,9 +5,9 @@ a tenant's name where each has a server of its own, else "".
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import BigInteger, Boolean, Text, bindparam, case, func, literal_column, or_, select, update
+from sqlalchemy import BigInteger, Boolean, Text, bindparam, case, func, literal_column, null, or_, select, update
 
 from scim_server.storage.database import Database, Row
 from scim_server.storage.dialects import Dialect
@@ -19,15 +19,16 @@ Stage = Literal["deny", "spare"]
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A store (or a tenant's part of it). The store should hold a value from `confirmed` to `planned`. `lost`: when a
-    loss was noticed that is not made good (unix ms). `stage` of the backfill, and (tenant id, user id) it has come to;
-    None when it is done."""
+    """A store, or a tenant's part of it. It should hold a value from `confirmed` to `previous`, and is to hold
+    `planned`. `lost`: when a loss was noticed that is not made good (unix ms). `stage` of the backfill, and (tenant id,
+    user id) it has come to; None when it is done."""
 
     store: str
     tenant: str
     id: str
     template: str
     planned: int
+    previous: int
     confirmed: int
     fingerprint: str | None
     lost: int | None
@@ -36,15 +37,16 @@ class Watched:
 
 
 async def introduce(database: Database, store: str, tenant: str, *, template: str, new_id: str) -> None:
-    """Make the row of a store seen for the first time. A new store, or a changed template, owes a backfill."""
+    """Make the row of a store seen for the first time. A new store, or a changed template, owes a backfill, under a
+    new id: no mark of an earlier one is taken for its own."""
     await database.write((_INTRODUCE, {"store": store, "tenant": tenant, "template": template, "id": new_id}))
 
 
 async def beat(
     database: Database, store: str, tenant: str, *, owner: str, confirmed: int, lease_ms: int
 ) -> Watched | None:
-    """Take or renew the lease and plan the next value, which is a time: higher than all before. `confirmed` is what
-    this owner knows the store to have. None while another process holds it."""
+    """Take or renew the lease and plan the next value, which is a time: higher than all before, and odd if what is
+    confirmed is even. `confirmed` is what this owner knows the store to have. None while another process holds it."""
     given = {"store": store, "tenant": tenant, "owner": owner, "confirmed": confirmed, "lease": lease_ms}
     (rows,) = await database.write((_BEAT, given))
     return _watched(rows[0]) if rows else None
@@ -67,7 +69,7 @@ async def look(database: Database, store: str, tenant: str) -> Watched | None:
 
 async def made_good(database: Database, watched: Watched) -> None:
     """The loss is made good, unless there was another one since."""
-    await database.write((_MADE_GOOD, {**_key(watched), "lost": watched.lost}))
+    await database.write((_MADE_GOOD, {**_key(watched), "noticed": watched.lost}))
 
 
 async def advance(database: Database, watched: Watched, stage: Stage | None, after: tuple[str, str]) -> None:
@@ -92,6 +94,7 @@ def _watched(row: Row) -> Watched:
         id=row["id"],
         template=row["template"],
         planned=row["planned"],
+        previous=row["previous"],
         confirmed=row["confirmed"],
         fingerprint=row["fingerprint"],
         lost=row["lost"],
@@ -106,7 +109,7 @@ _CONFIRMED = bindparam("confirmed", type_=BigInteger)
 _HERE = (_T.store == bindparam("store", type_=Key)) & (_T.tenant == bindparam("tenant", type_=Key))
 
 
-def _introduce(d: Dialect) -> object:
+def _introduce(d: Dialect) -> Any:
     insert = d.insert(sentinel).values(
         store=bindparam("store", type_=Key),
         tenant=bindparam("tenant", type_=Key),
@@ -114,16 +117,28 @@ def _introduce(d: Dialect) -> object:
         template=bindparam("template", type_=Text),
         stage=literal_column("'deny'"),
     )
-    anew = {"template": insert.excluded.template, "stage": literal_column("'deny'")}
-    start: dict[str, object] = dict.fromkeys(("after_tenant", "after_id"), literal_column("''"))
+    nothing: Any = literal_column("''")
     return insert.on_conflict_do_update(
         index_elements=[_T.store, _T.tenant],
-        set_={**anew, **start},
+        set_={
+            "id": insert.excluded.id,
+            "template": insert.excluded.template,
+            "confirmed": literal_column("0"),
+            "stage": insert.excluded.stage,
+            "after_tenant": nothing,
+            "after_id": nothing,
+        },
         where=_T.template != insert.excluded.template,
     )
 
 
-_INTRODUCE = Statement(_introduce)  # type: ignore[arg-type]
+def _next(d: Dialect) -> Any:
+    """Odd after even, so that its last bit names the sentinel of the two that does not hold the confirmed value."""
+    value = d.greatest(_T.planned + literal_column("1"), d.now())
+    return value + (value - d.greatest(_T.confirmed, _CONFIRMED) + literal_column("1")) % literal_column("2")
+
+
+_INTRODUCE = Statement(_introduce)
 _BEAT = Statement(
     lambda d: (
         update(sentinel)
@@ -132,7 +147,8 @@ _BEAT = Statement(
             owner=_OWNER,
             leased=d.now() + bindparam("lease", type_=BigInteger),
             confirmed=d.greatest(_T.confirmed, _CONFIRMED),
-            planned=d.greatest(_T.planned + literal_column("1"), d.now()),
+            previous=_T.planned,
+            planned=_next(d),
         )
         .returning(*_T)
     )
@@ -151,7 +167,7 @@ _NOTE = Statement(
 )
 _LOOK = Statement(lambda d: select(sentinel).where(_HERE))
 _MADE_GOOD = Statement(
-    lambda d: update(sentinel).where(_HERE, _T.lost == bindparam("lost", type_=BigInteger)).values(lost=None)
+    lambda d: update(sentinel).where(_HERE, _T.lost == bindparam("noticed", type_=BigInteger)).values(lost=null())
 )
 _ADVANCE = Statement(
     lambda d: (

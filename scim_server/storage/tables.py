@@ -281,6 +281,22 @@ deactivation = Table(
     Index("deactivation_at", "tenant_id", "at"),
 )
 
+# Requests that wrote or tried to, masked, for `scim-server request show`.
+exchange = Table(
+    "exchange",
+    metadata,
+    Column("tenant_id", Id, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("error", Text),
+    Column("content", Json, nullable=False),  # {"sent", "meant", "quirks", "ignored"}
+    PrimaryKeyConstraint("tenant_id", "request_id", "at"),
+    Index("exchange_at", "tenant_id", "at"),
+)
+
 # Totals without count(*); 16 rows a tenant and type, so that parallel writers rarely meet.
 counter = Table(
     "counter",

@@ -26,6 +26,7 @@ class TenantOptions:
     access_groups: tuple[str, ...] = ()
     protected_accounts: tuple[str, ...] = ()
     brake_hold: int = 0
+    request_log_days: int = 7
     resource_types: tuple[str, ...] = ()
 
     @classmethod
@@ -84,6 +85,13 @@ def _percent(text: str) -> int:
     return number
 
 
+def _days(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 365:
+        raise ValueError
+    return number
+
+
 def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise ValueError
@@ -132,6 +140,12 @@ OPTIONS: tuple[Option, ...] = (
         "userNames, externalIds or ids, separated by commas",
         "Recovery accounts that SCIM may not deactivate, delete or rename; the command line may, with --override.",
         _list,
+    ),
+    Option(
+        "request_log_days",
+        "0 to 365",
+        "How long requests that write are kept, masked, for `scim-server request show`. 0: not at all.",
+        _days,
     ),
     Option(
         "brake_hold",

@@ -24,6 +24,7 @@ async def authenticate(request: Request) -> Caller:
     site = site_of(request)
     caller = await site.authenticator.caller(token, request_id(request), site.deployment.now())
     log.bind(tenant=caller.tenant, actor=caller.actor)
+    request.scope["scim.caller"] = caller
     return caller
 
 

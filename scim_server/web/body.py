@@ -34,6 +34,7 @@ async def read_json(request: Request, max_bytes: int = MAX_BYTES) -> Any:
         raise InvalidSyntax(f"The body is nested more than {MAX_DEPTH} levels deep.")
     if b"\\u0000" in raw and _NUL.search(raw):
         raise InvalidValue("The body contains the character U+0000, which no value may have.")
+    request.scope["scim.sent"] = parsed
     return parsed
 
 

@@ -21,7 +21,7 @@ from scim_server.web.auth import reader, writer
 from scim_server.web.body import read_json
 from scim_server.web.reply import empty_answer, json_answer, termination
 from scim_server.web.representation import View, view_of
-from scim_server.web.site import note, site_of
+from scim_server.web.site import meant, note, site_of
 
 
 async def get(request: Request, rt: ResourceType) -> Response:
@@ -42,6 +42,7 @@ async def create(request: Request, rt: ResourceType) -> Response:
     """POST /Users"""
     caller, view = await writer(request, rt), view_of(request, rt)
     body, quirks = straighten_resource(await read_json(request), rt)
+    meant(request, body)
     written = await provisioning.create(_deployment(request), caller, rt, body)
     note(request, quirks=(*quirks, *written.quirks), ignored=written.ignored)
     return await _answer(request, caller, view, written, 201)
@@ -51,6 +52,7 @@ async def replace(request: Request, rt: ResourceType) -> Response:
     """PUT /Users/{id}"""
     caller, view = await writer(request, rt), view_of(request, rt)
     body, quirks = straighten_resource(await read_json(request), rt)
+    meant(request, body)
     written = await provisioning.replace_resource(
         _deployment(request), caller, rt, _id(request, rt), body, _if_match(request)
     )
@@ -63,6 +65,7 @@ async def patch(request: Request, rt: ResourceType) -> Response:
     caller, view = await writer(request, rt), view_of(request, rt)
     resource_id = _id(request, rt)
     body, quirks = straighten_patch(await read_json(request), rt)
+    meant(request, body)
     operations = patching.parse(body, rt, caller.options.strictness)
     written = await provisioning.patch(_deployment(request), caller, rt, resource_id, operations, _if_match(request))
     note(request, quirks=(*quirks, *written.quirks), ignored=written.ignored)

@@ -6,8 +6,9 @@ from functools import partial
 from starlette.routing import BaseRoute, Route
 
 from scim_server.protocol.attributes import ResourceType
-from scim_server.web import bulk, discovery, health, me, openapi, operator, queries, resources
+from scim_server.web import bulk, discovery, explain, health, me, openapi, operator, queries, resources
 from scim_server.web.address import Address, Endpoint
+from scim_server.web.explain import recorded
 from scim_server.web.site import BASE_PATH
 
 
@@ -18,21 +19,21 @@ def scim_routes(resource_types: Sequence[ResourceType]) -> list[BaseRoute]:
         one, search = rt.endpoint + "/{id}", rt.endpoint + "/.search"
         routes += [
             _at(search, POST=partial(queries.post, types=(rt,))),
-            _at(rt.endpoint, GET=partial(queries.get, types=(rt,)), POST=partial(resources.create, rt=rt)),
+            _at(rt.endpoint, GET=partial(queries.get, types=(rt,)), POST=recorded(partial(resources.create, rt=rt))),
             _at(
                 one,
                 GET=partial(resources.get, rt=rt),
-                PUT=partial(resources.replace, rt=rt),
-                PATCH=partial(resources.patch, rt=rt),
-                DELETE=partial(resources.delete, rt=rt),
+                PUT=recorded(partial(resources.replace, rt=rt)),
+                PATCH=recorded(partial(resources.patch, rt=rt)),
+                DELETE=recorded(partial(resources.delete, rt=rt)),
             ),
         ]
     return [
         *routes,
         _at("", GET=partial(queries.get, types=resource_types)),
         _at("/.search", POST=partial(queries.post, types=resource_types)),
-        _at("/.revoke", POST=operator.revoke),
-        _at("/Bulk", POST=bulk.post),
+        _at("/.revoke", POST=recorded(operator.revoke)),
+        _at("/Bulk", POST=recorded(bulk.post)),
         _at("/Me", GET=me.me, POST=me.me, PUT=me.me, PATCH=me.me, DELETE=me.me),
         _at("/ServiceProviderConfig", GET=discovery.service_provider_config),
         _at("/Schemas", GET=discovery.schemas),
@@ -49,6 +50,7 @@ def operator_routes() -> list[BaseRoute]:
         _at("/events", "", GET=operator.events),
         _at("/receipts", "", GET=operator.user_receipts),
         _at("/receipts/{id}", "", GET=operator.receipt),
+        _at("/requests/{id}", "", GET=explain.show),
     ]
 
 

@@ -11,6 +11,7 @@ from scim_server.protocol.attributes import ResourceType
 from scim_server.protocol.errors import InvalidValue
 from scim_server.usecases.access import Authenticator
 from scim_server.usecases.deployment import Deployment
+from scim_server.usecases.exchanges import Recorder
 
 BASE_PATH = "/scim/v2"
 _HOST = re.compile(r"[A-Za-z0-9._-]+(?::\d{1,5})?|\[[0-9A-Fa-f:.]+\](?::\d{1,5})?")
@@ -33,6 +34,7 @@ class Site:
     deployment: Deployment
     authenticator: Authenticator
     health: Callable[[], Awaitable[list[Health]]]
+    recorder: Recorder
     public_url: str | None = None
     discovery_auth: bool = False
 
@@ -60,6 +62,12 @@ def base_url(request: Request) -> str:
 def note(request: Request, **fields: Any) -> None:
     """Add fields to the request's line in the access log."""
     request.scope.setdefault("scim.log", {}).update({k: v for k, v in fields.items() if v})
+
+
+def meant(request: Request, body: Any) -> Any:
+    """Remember what a body was taken to mean, for who asks later; gives the body."""
+    request.scope["scim.meant"] = body
+    return body
 
 
 def request_id(request: Request) -> str:
