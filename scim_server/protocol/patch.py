@@ -149,6 +149,8 @@ def _keyed(
     if type(value) is not dict:
         raise InvalidValue("without a path the value must be an object of attributes.")
     for key, item in value.items():
+        if container and key.lower() == "schemas":
+            continue  # some models say it in an extension too, where it means nothing
         target: Target
         attribute = None if container else resource_type.attribute(key)
         if attribute is not None:

@@ -138,7 +138,7 @@ class _Draft:
         for name, item in value.items():
             attribute = schema.by_name.get(name.lower())
             if attribute is None:
-                if item is not None:
+                if item is not None and name.lower() != "schemas":  # which some models say here too
                     self.reading.unknown(prefix + name)
             elif attribute.mutability != "readOnly":
                 normal = read(attribute, item, prefix, self.reading)

@@ -426,6 +426,13 @@ def test_required_attributes_of_an_extension() -> None:
         badge(op("add", "keys", [{"note": "x"}]))
 
 
+@pytest.mark.parametrize("profile", [INTEROP, RFC])
+def test_schemas_within_an_extension_means_nothing(profile: Profile) -> None:
+    operation = op("add", BADGE.id, {"schemas": [BADGE.id], "serial": "1"})
+    patched = run(operation, document=BARE, resource_type=BADGED, profile=profile)
+    assert patched.document[BADGE.id] == {"serial": "1"}
+
+
 def test_values_that_are_never_returned_are_kept() -> None:
     patched = run(op("add", "pin", "1234"), document=HOLDER, resource_type=BADGED)
     assert patched.document[BADGE.id]["pin"] == "1234"

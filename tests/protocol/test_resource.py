@@ -264,6 +264,14 @@ def test_configured_extensions_refuse_wrong_values(attributes: dict[str, Any]) -
         badge(**attributes)
 
 
+@pytest.mark.parametrize("profile", [INTEROP, RFC])
+def test_schemas_within_an_extension_means_nothing(profile: Profile) -> None:
+    body = {"userName": "a", BADGE.id: {"schemas": [BADGE.id], "serial": "1"}}
+    checked = check(body, BADGED, profile)
+    assert checked.document[BADGE.id] == {"serial": "1"}
+    assert checked.ignored == ()
+
+
 def test_a_required_extension_must_come() -> None:
     with pytest.raises(InvalidValue, match="urn:example:badge is required"):
         check({"userName": "a"}, BADGED, INTEROP)
