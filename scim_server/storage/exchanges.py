@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Integer, Text, bindparam, delete, select
+from sqlalchemy import BigInteger, Integer, Text, bindparam, delete, select, true
 
 from scim_server.storage.database import Database
 from scim_server.storage.statements import Statement
@@ -82,7 +82,9 @@ _COLUMNS: dict[str, Any] = {
 
 def _keep(d: Any) -> Any:
     rows = d.rows("exchanges", _COLUMNS)
-    insert = d.insert(exchange).from_select(list(_COLUMNS), select(*(rows.c[name] for name in _COLUMNS)))
+    # SQLite reads ON CONFLICT behind a SELECT without WHERE as a join's ON.
+    kept = select(*(rows.c[name] for name in _COLUMNS)).where(true())
+    insert = d.insert(exchange).from_select(list(_COLUMNS), kept)
     return insert.on_conflict_do_nothing()
 
 

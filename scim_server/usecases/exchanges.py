@@ -89,7 +89,7 @@ class Recorder:
             try:
                 await exchanges.keep(self._database, batch)
             except ScimError as problem:
-                _log.warning("%d requests cannot be explained later: %s", len(batch), problem.detail)
+                _log.warning("%d requests cannot be explained later: %r", len(batch), problem.__cause__ or problem)
 
     async def _run(self) -> None:
         while True:

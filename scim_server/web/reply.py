@@ -1,5 +1,6 @@
 """Answers: the ONLY place where a ScimError becomes HTTP (RFC 7644 §3.12), and where media type and headers are set."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from scim_server.protocol.errors import MethodNotAllowed, NotFound, ScimError
 from scim_server.usecases.change import Receipt
 from scim_server.web.site import request_id
 
+_log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/scim+json"
 ERROR_URN = "urn:ietf:params:scim:api:messages:2.0:Error"
 # Answers carry personal data: nobody between client and server keeps them, no browser guesses their type.
@@ -47,6 +49,8 @@ def scim_error(request: Request, problem: Exception) -> Response:
     identity provider's log find the request in ours."""
     assert isinstance(problem, ScimError)
     headers = dict(problem.headers)
+    if problem.status >= 500:  # the client learns what to do, the operator why
+        _log.warning("%s %r", problem.detail, problem.__cause__)
     if problem.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="scim"'
     detail = f"{problem.detail} [{request_id(request)}]" if problem.status != 404 else problem.detail
