@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from scim_server.app import Parts
-from scim_server.cli.terminal import TENANT, Failure, operator, say, with_deployment
-from scim_server.usecases import operations
+from scim_server.cli.terminal import AS_JSON, TENANT, Failure, operator, say, show, with_deployment
+from scim_server.usecases import lookalikes, operations
 from scim_server.usecases.change import Receipt
 
 app = typer.Typer(no_args_is_help=True)
@@ -28,6 +28,22 @@ def deactivate(
 def reactivate(user: User, tenant: str = TENANT) -> None:
     """Let a person sign in again; old sessions stay dead."""
     _set_active(user, tenant, True, False)
+
+
+@app.command("lookalikes")
+def lookalikes_(
+    tenant: str = TENANT,
+    attribute: Annotated[str, typer.Option(help="Such as userName, externalId or emails.value.")] = "userName",
+    as_json: bool = AS_JSON,
+) -> None:
+    """Users whose names differ only by case, width or accents."""
+
+    async def work(parts: Parts) -> list[dict[str, str]]:
+        caller = await operator(parts, tenant)
+        found = await lookalikes.find(parts.deployment, caller, attribute)
+        return [{"looks like": one.skeleton, "value": one.value, "user": one.user_id} for one in found]
+
+    show(with_deployment(work), as_json, ("looks like", "value", "user"))
 
 
 def _set_active(user: str, tenant: str, active: bool, override: bool) -> None:
