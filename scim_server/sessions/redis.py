@@ -50,7 +50,7 @@ from scim_server.sessions.redis_scan import SharedScan
 _SCRIPT: Final = Path(__file__).with_name("terminate.lua").read_bytes()
 _SCRIPT_SHA: Final = hashlib.sha1(_SCRIPT, usedforsecurity=False).hexdigest()
 _HEARTBEAT_MS: Final = 60_000
-_CHUNK: Final = 500
+_CHUNK: Final = 100  # milliseconds of work: requests wait for no longer
 _CONNECTIONS: Final = 16  # a burst waits for one of them: that is sooner than a hundred handshakes at once
 _NO_RIGHTS: Final = (
     "NOPERM",

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 from dispatch.wards import FlushableRedis, FlushableSql, Site, Ward, counted
+from redis import Redis
 from services.postgres import PostgresServer
 from services.redis import RedisServer
 from termination.scene import until
 
-from scim_server.clock import now_ms
+from scim_server.clock import new_id, now_ms
 from scim_server.dispatch.sentinels import Sentinels
+from scim_server.storage.access import tenant_named
 from scim_server.storage.sentinels import look, made_good, note
+from scim_server.storage.subjects import Denial, deny
+from scim_server.usecases.access import create_tenant
 
 
 def losses() -> float:
@@ -168,6 +172,34 @@ async def test_without_a_gate_there_is_no_sentinel_and_no_alarm(site: Site) -> N
             await ward.look_and_mend()
         assert (await ward.watched())["confirmed"] == 0
     assert losses() == before
+
+
+@pytest.mark.parametrize("crm", ["redis"], indirect=True)
+async def test_tenants_with_servers_of_their_own_are_watched_one_by_one(
+    site: Site, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = losses()
+    own = [Redis.from_url(f"{redis_server.url.rpartition('/')[0]}/{name}") for name in ("14", "15")]
+    async with site.process(url=f"{redis_server.url.rpartition('/')[0]}/{{tenant}}") as ward:
+        for name in ("14", "15"):
+            await create_tenant(ward.database, name, actor="test", new_id=new_id(), change_id=new_id(), now=now_ms())
+            tenant = await tenant_named(ward.database, name)
+            assert tenant is not None
+            denial = Denial("ann", new_id())
+            await deny(ward.database, tenant.id, "crm", [denial], mark=new_id(), at=now_ms())
+        for _ in range(2):
+            await ward.look_and_mend()
+        assert "write redis://" in caplog.text  # of the tenant "default", which has no server; the others go on
+        own[0].flushdb()
+        await ward.look_and_mend()
+        assert losses() - before == 1
+        assert [bool(redis.exists(f"crm:g:{name}:ann")) for redis, name in zip(own, ("14", "15"), strict=True)] == [
+            True,
+            True,
+        ]
+    for redis in own:
+        redis.flushdb()
+        redis.close()
 
 
 # --- a Redis of its own -------------------------------------------------------------------------------------
