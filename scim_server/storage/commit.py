@@ -65,6 +65,7 @@ class Shape:
     moves: bool
     lifts: bool
     losses: bool
+    remains: bool
     named: bool
     credential: str
 
@@ -97,6 +98,7 @@ def shape_of(change: Change) -> Shape:
         moves=any(m.action != "notify" and not m.if_denied and not m.held for m in change.messages),
         lifts=any(m.if_denied for m in change.messages),
         losses=bool(change.losses),
+        remains=change.remains is not None,
         named=change.write == "bump" and change.row is not None,
         credential=_credential_part(change),
     )
@@ -128,6 +130,7 @@ def parameters(change: Change, dialect: Dialect) -> Mapping[str, Any]:
         "hash": change.credential,
         "entitlements": _json(change.entitlements),
         "losses": _json(change.losses),
+        "remains": _json(change.remains),
         "messages": _json(sorted(change.messages, key=lambda m: (m.store, m.subject, m.id))),
         "actor": change.audit.actor,
         "audit_action": change.audit.action,
@@ -306,6 +309,8 @@ def _after(shape: Shape, d: Dialect, guard: ColumnElement[bool]) -> list[Any]:
         parts.append(delete(credential).where(_its(credential), guard))
     if shape.losses:
         parts.append(_record_losses(d, guard))
+    if shape.remains:
+        parts.append(_keep_remains(d, guard))
     if shape.moves or shape.lifts:
         parts.append(replace_held(d, guard))
     if shape.write in ("insert", "delete"):
@@ -383,6 +388,12 @@ def _record_losses(d: Dialect, guard: ColumnElement[bool]) -> Any:
         "remains": lost.c.remains,
     }
     return d.insert(deactivation).from_select(list(columns), select(*columns.values()).where(guard))
+
+
+def _keep_remains(d: Dialect, guard: ColumnElement[bool]) -> Any:
+    mine = and_(deactivation.c.tenant_id == _p("tenant_id", Id), deactivation.c.resource_id == _p("resource_id", Id))
+    open_ = and_(deactivation.c.undone.is_(None), deactivation.c.remains.is_(None))
+    return update(deactivation).where(mine, open_, guard).values(remains=d.json("remains"))
 
 
 def _entitle(d: Dialect) -> Any:

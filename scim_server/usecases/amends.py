@@ -135,7 +135,8 @@ async def _recreate(deployment: Deployment, caller: Caller, loss: Loss, *, dry_r
     if dry_run:
         return Undone(loss.resource_id, name, "would be recreated")
     try:
-        await provisioning.recreate(deployment, caller, rt, loss.resource_id, document)
+        # Who was deleted after a deactivation had been active before that.
+        await provisioning.recreate(deployment, caller, rt, loss.resource_id, {**document, "active": True})
     except Taken:
         return taken
     for group_id in _groups(loss):

@@ -8,7 +8,7 @@ from scim_server.protocol import filter as filters
 from scim_server.protocol import patch as patching
 from scim_server.protocol.attributes import INTEROP, ResourceType
 from scim_server.sessions.port import Finding
-from scim_server.storage import listing
+from scim_server.storage import listing, resources
 from scim_server.storage.change import Audit, Change
 from scim_server.storage.database import Stale
 from scim_server.storage.listing import Sort
@@ -34,8 +34,10 @@ async def find_user(deployment: Deployment, caller: Caller, name: str) -> Stored
 async def find_user_by(deployment: Deployment, caller: Caller, attribute: str, value: str) -> Stored | None:
     """A user by `id`, `userName` or `externalId`; None when there is none or more than one."""
     rt = _user_type(deployment)
-    if attribute == "id" and not is_id(value):
-        return None
+    if attribute == "id":
+        if not is_id(value):
+            return None
+        return await resources.load(deployment.database, caller.tenant_id, "User", value.lower(), groups=False)
     query = filters.parse(f"{attribute} eq {orjson.dumps(value).decode()}", rt, INTEROP)
     page = await listing.search(
         deployment.database, caller.tenant_id, rt, query, sort=Sort(), offset=0, limit=2, groups=False

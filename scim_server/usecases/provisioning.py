@@ -194,6 +194,7 @@ async def delete(
             resource_id=stored.id,
             write="delete",
             expected_version=stored.version,
+            remains=remains if rt.name == "User" and not said.losses else None,
             audit=_audit(caller, rt, "delete", {}),
         )
         _, receipt = await commit_and_deliver(deployment, caller.tenant, change, said)
