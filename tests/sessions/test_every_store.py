@@ -229,3 +229,17 @@ async def _everything(bench: Bench) -> list[str]:
         return [key.decode() async for key in bench.redis.scan_iter()]
     assert isinstance(bench, PostgresBench | SqliteBench)
     return [str(row[0]) for row in await bench._run("SELECT subject FROM scim_gate WHERE subject <> $1", "-")]
+
+
+async def test_of_two_sentinels_one_is_raised_and_the_other_read(bench: Bench) -> None:
+    assert await bench.store.beat(TENANT, "scim-sentinel-0", 100, "scim-sentinel-1") == 0
+    assert await bench.store.beat(TENANT, "scim-sentinel-1", 201, "scim-sentinel-0") == 100
+    assert await bench.store.beat(TENANT, "scim-sentinel-0", 300, "scim-sentinel-1") == 201
+    assert await bench.gate("scim-sentinel-0") == "300:0:0"
+
+
+async def test_a_canary_is_ended_again_and_again_and_nobodys_session_with_it(bench: Bench) -> None:
+    await bench.log_in("ann", "s1")
+    trials = [await bench.store.canary(TENANT) for _ in range(2)]
+    assert [trial.fault for trial in trials if trial] in ([None, None], [])  # none where sessions are searched for
+    assert await bench.alive("ann") == {"s1"}
