@@ -17,9 +17,12 @@ SERVICE_PROVIDER_CONFIG_URN = "urn:ietf:params:scim:schemas:core:2.0:ServiceProv
 _EXTERNAL_ID = next(attribute for attribute in COMMON if attribute.name == "externalId")
 
 
-def schema(schema: Schema, base_url: str, *, without: Collection[str] = ()) -> dict[str, Any]:
-    """One entry of /Schemas (RFC 7643 §7). `base_url` ends before "/Schemas"; `without` names top-level
-    attributes to leave out. The core schemas list externalId too: Entra maps only what it finds here."""
+def schema(
+    schema: Schema, base_url: str, *, without: Collection[str] = (), unique: Collection[str] = ()
+) -> dict[str, Any]:
+    """One entry of /Schemas (RFC 7643 §7). `base_url` ends before "/Schemas"; `without` names top-level attributes to
+    leave out, `unique` those that a tenant's options make unique. The core schemas list externalId too: Entra maps only
+    what it finds here."""
     attributes = schema.attributes
     if schema.id in (USER_URN, GROUP_URN):
         attributes = (_EXTERNAL_ID, *attributes)
@@ -28,7 +31,11 @@ def schema(schema: Schema, base_url: str, *, without: Collection[str] = ()) -> d
         "id": schema.id,
         "name": schema.name,
         "description": schema.description,
-        "attributes": [_attribute(entry) for entry in attributes if entry.name not in without],
+        "attributes": [
+            _attribute(entry) | ({"uniqueness": "server"} if entry.name in unique else {})
+            for entry in attributes
+            if entry.name not in without
+        ],
         "meta": {"resourceType": "Schema", "location": f"{base_url}/Schemas/{schema.id}"},
     }
 

@@ -9,6 +9,7 @@ from scim_server.protocol import bulk, cursor, discovery
 from scim_server.protocol.attributes import ResourceType
 from scim_server.protocol.errors import Forbidden, NotFound
 from scim_server.protocol.paging import DEFAULT_COUNT, MAX_RESULTS
+from scim_server.protocol.schemas import GROUP_URN
 from scim_server.usecases.access import Caller
 from scim_server.web.auth import authenticate
 from scim_server.web.reply import json_answer
@@ -17,7 +18,7 @@ from scim_server.web.site import base_url, site_of
 
 async def service_provider_config(request: Request) -> Response:
     """GET /ServiceProviderConfig"""
-    await visitor(request)
+    caller = await visitor(request)
     config = discovery.service_provider_config(
         base_url(request),
         max_results=MAX_RESULTS,
@@ -25,7 +26,7 @@ async def service_provider_config(request: Request) -> Response:
         cursor_timeout_s=cursor.LIFETIME_S,
         bulk_max_operations=bulk.MAX_OPERATIONS,
         bulk_max_payload_size=bulk.MAX_PAYLOAD_BYTES,
-        change_password=False,
+        change_password=caller is not None and caller.options.passwords == "hash",
     )
     return json_answer(config)
 
@@ -70,7 +71,8 @@ def _schemas(request: Request, caller: Caller | None) -> list[dict[str, Any]]:
     for rt in _types(request, caller):
         for one in (rt.schema, *(extension for extension, _ in rt.extensions)):
             known[one.id] = one
-    return [discovery.schema(one, base, without=hidden) for one in known.values()]
+    unique = {GROUP_URN: ("displayName",)} if caller is not None and caller.options.unique_group_names else {}
+    return [discovery.schema(one, base, without=hidden, unique=unique.get(one.id, ())) for one in known.values()]
 
 
 def _resource_types(request: Request, caller: Caller | None) -> list[dict[str, Any]]:

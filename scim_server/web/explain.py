@@ -1,5 +1,7 @@
 """Records every request that writes or tries to, and shows the record again."""
 
+from functools import wraps
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,6 +16,7 @@ from scim_server.web.site import site_of
 def recorded(endpoint: Endpoint) -> Endpoint:
     """The endpoint, with a record of each request kept whatever comes of it."""
 
+    @wraps(endpoint)
     async def recording(request: Request) -> Response:
         try:
             answer = await endpoint(request)

@@ -4,7 +4,8 @@ Made from what is served: an address or attribute that is not in here does not e
 is web/discovery.py.
 """
 
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from scim_server.protocol.attributes import COMMON, Attribute, ResourceType
-from scim_server.web import bulk, discovery, operator, queries, resources
+from scim_server.web import bulk, discovery, me, operator, queries, resources
 from scim_server.web.address import Address
 from scim_server.web.discovery import visitor
 from scim_server.web.reply import MEDIA_TYPE
@@ -94,7 +95,8 @@ _MESSAGES: Mapping[str, dict[str, Any]] = {
 async def get(request: Request) -> Response:
     """GET /openapi.json"""
     await visitor(request)
-    addresses = [route for route in request.app.routes if isinstance(route, Address)]
+    routes = [route for route in request.app.routes if isinstance(route, Address)]
+    addresses = [route for route in routes if me.me not in route.by_method.values()]
     host = base_url(request).removesuffix(BASE_PATH)
     types = site_of(request).deployment.resource_types
     return Response(orjson.dumps(document(addresses, types, host)), media_type="application/json")
@@ -126,6 +128,7 @@ def _path_item(address: Address) -> dict[str, Any]:
 
 
 def _operation(endpoint: Any) -> dict[str, Any]:
+    endpoint = inspect.unwrap(endpoint)
     function, rt = endpoint, None
     if isinstance(endpoint, partial):
         function, rt = endpoint.func, endpoint.keywords.get("rt")
@@ -133,9 +136,15 @@ def _operation(endpoint: Any) -> dict[str, Any]:
     answers = rt.name if rt else _ANSWERS.get(function)
     status = {resources.create: "201", resources.delete: "204"}.get(function, "200")
     described: dict[str, Any] = {
+        "operationId": _operation_id(function, rt.name if rt else _types_of(endpoint)),
         "summary": (function.__doc__ or "").partition("\n")[0].strip(),
         "responses": {status: _answer(None if status == "204" else answers), "default": _answer("Error")},
     }
+    if rt and function is resources.create:
+        described["responses"][status]["links"] = {
+            each.__name__: {"operationId": _operation_id(each, rt.name), "parameters": {"id": "$response.body#/id"}}
+            for each in (resources.get, resources.replace, resources.patch, resources.delete)
+        }
     if takes:
         described["requestBody"] = {"required": True, "content": _content(takes)}
     names = {queries.get: (*_QUERY, *_PROJECTION)}.get(function, _PROJECTION if rt and status != "204" else ())
@@ -143,6 +152,16 @@ def _operation(endpoint: Any) -> dict[str, Any]:
     if function in (resources.replace, resources.patch, resources.delete):
         described["parameters"].append({"name": "If-Match", "in": "header", "schema": _TEXT})
     return described
+
+
+def _operation_id(function: Any, name: str) -> str:
+    module = function.__module__.rpartition(".")[2]
+    return f"{module}-{function.__name__}-{name}".removesuffix("-")
+
+
+def _types_of(endpoint: Any) -> str:
+    types: Sequence[ResourceType] = endpoint.keywords.get("types", ()) if isinstance(endpoint, partial) else ()
+    return types[0].name if len(types) == 1 else ""
 
 
 _TAKES: Mapping[Any, str] = {

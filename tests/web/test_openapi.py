@@ -15,7 +15,7 @@ async def document(server: Server) -> Any:
 
 def references(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
-        if "$ref" in value and isinstance(value["$ref"], str):
+        if isinstance(value.get("$ref"), str):
             yield value["$ref"]
         for item in value.values():
             yield from references(item)
@@ -56,6 +56,16 @@ async def test_resources_as_their_schemas_say(server: Server) -> None:
     manager = user["properties"][ENTERPRISE]["properties"]["manager"]["properties"]
     assert manager["displayName"]["readOnly"] is True
     assert schemas["Group"]["properties"]["members"]["items"]["required"] == ["value"]
+
+
+async def test_operations_have_names_and_links_lead_to_them(server: Server) -> None:
+    paths = (await document(server))["paths"]
+    operations = [each for item in paths.values() for method, each in item.items() if method != "parameters"]
+    names = [each["operationId"] for each in operations]
+    assert len(set(names)) == len(names)
+    links = paths["/scim/v2/Users"]["post"]["responses"]["201"]["links"]
+    assert set(links) == {"get", "replace", "patch", "delete"}
+    assert {link["operationId"] for link in links.values()} <= set(names)
 
 
 async def test_takes_and_gives(server: Server) -> None:
