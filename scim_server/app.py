@@ -30,6 +30,7 @@ from scim_server.storage.sqlite import SqliteDatabase
 from scim_server.usecases.access import Authenticator, create_tenant, issue_token
 from scim_server.usecases.deployment import Deployment, Subscriber
 from scim_server.usecases.exchanges import Recorder
+from scim_server.web.address import Index
 from scim_server.web.admin import admin_server
 from scim_server.web.middleware import Edge
 from scim_server.web.reply import http_error, scim_error, unexpected
@@ -139,7 +140,7 @@ def build_app(settings: Settings) -> Edge:
     if settings.admin_port is None:
         routes = [*routes, *admin_routes()]
     handlers = {ScimError: scim_error, HTTPException: http_error, Exception: unexpected}
-    app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+    app = Starlette(routes=[Index(routes), *routes], exception_handlers=handlers, lifespan=lifespan)
     app.router.redirect_slashes = False
     return Edge(app)
 

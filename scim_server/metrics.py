@@ -1,6 +1,7 @@
 """The Prometheus metrics of the product: each promise in docs/operations.md has one that shows whether it holds."""
 
 import os
+from functools import lru_cache
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -67,6 +68,12 @@ store_up = Gauge(
 token_days_left = Gauge(
     "scim_token_days_left", "Days until a token expires", ["tenant", "token"], multiprocess_mode="mostrecent"
 )
+
+
+@lru_cache(maxsize=4096)
+def request_seconds(method: str, route: str, status: int) -> Histogram:
+    """The child of `requests` with these labels: looking one up costs more than counting with it."""
+    return requests.labels(method, route, status)
 
 
 def render() -> bytes:

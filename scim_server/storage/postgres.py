@@ -8,7 +8,7 @@ deadlock: after a lost connection nobody knows whether it happened, so the clien
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import asyncpg
 
@@ -17,6 +17,7 @@ from scim_server.storage.change import Change, Committed
 from scim_server.storage.commit import ENTITLE, parameters, plan, queued, shape_of
 from scim_server.storage.database import Row, Stale, Taken
 from scim_server.storage.dialects import POSTGRES, Dialect
+from scim_server.storage.postgres_pool import Connection, Pool
 from scim_server.storage.statements import Parameters, Statement
 
 CHANNEL = "scim_outbox"
@@ -43,15 +44,7 @@ _GONE = (
 _TRY_AGAIN = "The database cannot be reached at the moment; repeat the request as it is."
 
 Result = TypeVar("Result")
-Connection = Any  # asyncpg's pool hands out proxies that its stubs do not describe
 _log = logging.getLogger(__name__)
-
-
-class _Connection(asyncpg.Connection):
-    """A connection whose release costs no round trip: nothing here changes session state."""
-
-    def get_reset_query(self) -> str:
-        return ""
 
 
 class PostgresDatabase:
@@ -59,7 +52,7 @@ class PostgresDatabase:
 
     dialect: Dialect = POSTGRES
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", listen_url: str | None) -> None:
+    def __init__(self, pool: Pool, listen_url: str | None) -> None:
         self._pool = pool
         self._listeners: list[Callable[[], None]] = []
         self._tasks = [asyncio.create_task(self._keep_statistics())]
@@ -70,17 +63,20 @@ class PostgresDatabase:
     async def open(cls, url: str, *, listen_url: str | None, pool_size: int = 10) -> "PostgresDatabase":
         """Connects on first use, so a server starts while Postgres is still away. Without `listen_url` wake-ups
         between processes come from polling alone."""
-        pool = await asyncpg.create_pool(
-            plain_url(url),
-            min_size=0,
-            max_size=pool_size,
-            statement_cache_size=500,
-            connection_class=_Connection,
-            init=_prepare,
-            timeout=PATIENCE_S,
-            # An acknowledged write is on disk: never inherit a laxer setting from the role or the database.
-            server_settings={"application_name": "scim-server", "synchronous_commit": "on"},
-        )
+
+        async def connect() -> Connection:
+            connection: Connection = await asyncpg.connect(
+                plain_url(url),
+                timeout=PATIENCE_S,
+                statement_cache_size=500,
+                # An acknowledged write is on disk: never inherit a laxer setting from the role or the database.
+                server_settings={"application_name": "scim-server", "synchronous_commit": "on"},
+            )
+            # Ids are text everywhere above; as text they also need no conversion in answers.
+            await connection.set_type_codec("uuid", encoder=str, decoder=str, schema="pg_catalog", format="text")
+            return connection
+
+        pool = Pool(connect, pool_size)
         return cls(pool, listen_url and plain_url(listen_url))
 
     async def read(
@@ -159,18 +155,14 @@ class PostgresDatabase:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        try:
-            await asyncio.wait_for(self._pool.close(), timeout=5)
-        except (TimeoutError, *_GONE):
-            self._pool.terminate()
+        await self._pool.aclose()
 
     async def _run(self, work: Callable[[Connection], Awaitable[Result]], *, repeat: bool = False) -> Result:
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
         deadlocks = 0
         while True:
-            connection = await self._acquire(deadline)
             try:
-                return await work(connection)
+                return await self._once(work, deadline)
             except TimeoutError:
                 raise
             except asyncpg.DeadlockDetectedError:
@@ -182,28 +174,33 @@ class PostgresDatabase:
             except asyncpg.UniqueViolationError as problem:
                 raise Taken(problem.constraint_name or "") from None
             except _GONE as problem:
-                _give_up(connection)
                 if not repeat or asyncio.get_running_loop().time() > deadline:
                     raise Unavailable(_TRY_AGAIN, {"Retry-After": "1"}) from problem
                 await asyncio.sleep(PAUSE_S)
-            finally:
-                await self._release(connection)
+
+    async def _once(self, work: Callable[[Connection], Awaitable[Result]], deadline: float) -> Result:
+        connection = await self._acquire(deadline)
+        clean = False
+        try:
+            result = await work(connection)
+            clean = True
+            return result
+        except _GONE:
+            raise
+        except asyncpg.PostgresError:  # a refusal of this one statement
+            clean = True
+            raise
+        finally:
+            self._pool.release(connection, clean=clean)
 
     async def _acquire(self, deadline: float) -> Connection:
         while True:
-            left = deadline - asyncio.get_running_loop().time()
             try:
-                return await self._pool.acquire(timeout=max(left, PAUSE_S))
+                return await self._pool.acquire(deadline)
             except _GONE as problem:
-                if left <= PAUSE_S:
+                if asyncio.get_running_loop().time() > deadline - PAUSE_S:
                     raise Unavailable(_TRY_AGAIN, {"Retry-After": "1"}) from problem
             await asyncio.sleep(PAUSE_S)
-
-    async def _release(self, connection: Connection) -> None:
-        try:
-            await self._pool.release(connection)
-        except _GONE as problem:
-            _log.debug("broken connection dropped: %s", type(problem).__name__)
 
     async def _keep_statistics(self) -> None:
         """A first import fills empty tables faster than autovacuum looks at them, and a planner that believes them
@@ -254,8 +251,3 @@ def _give_up(connection: Connection) -> None:
         connection.terminate()
     except asyncpg.InterfaceError:
         pass  # lost, it has left the pool by itself
-
-
-async def _prepare(connection: Connection) -> None:
-    # Ids are text everywhere above; as text they also need no conversion in answers.
-    await connection.set_type_codec("uuid", encoder=str, decoder=str, schema="pg_catalog", format="text")

@@ -24,7 +24,7 @@ MAX_HEADER_BYTES = 32_768
 MAX_TARGET = 16_384
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _SLASHES = re.compile(r"/{2,}")
-_access = logging.getLogger("scim_server.access")
+_log = logging.getLogger(__name__)
 
 
 class Edge:
@@ -55,20 +55,20 @@ class Edge:
 
     async def _run(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         started = time.perf_counter()
-        bound = log.bind(request_id=answer.request_id)
+        token = log.begin(request_id=answer.request_id)
         try:
             await self._app(scope, receive, answer.send)
         except Exception:  # noqa: BLE001 (the last resort: a client gets a SCIM error, the log the traceback)
-            _access.exception("unexpected error")
+            _log.exception("unexpected error")
             if answer.status == 0:
                 await answer.error(500, "An unexpected error; the operator finds it in the log under this request id.")
         finally:
             _record(scope, answer.status, time.perf_counter() - started)
-            log.unbind(bound)
+            log.end(token)
 
     def _refusal(self, scope: Scope) -> tuple[int, str, str] | None:
         headers = scope["headers"]
-        if len(headers) > MAX_HEADERS or sum(len(k) + len(v) for k, v in headers) > MAX_HEADER_BYTES:
+        if len(headers) > MAX_HEADERS or sum([len(k) + len(v) for k, v in headers]) > MAX_HEADER_BYTES:
             return (
                 431,
                 f"The request has more than {MAX_HEADERS} headers or {MAX_HEADER_BYTES} bytes of them.",
@@ -119,18 +119,11 @@ def _normalise(scope: Scope) -> None:
 
 
 def _record(scope: Scope, status: int, seconds: float) -> None:
-    route = getattr(scope.get("route"), "path", None) or "-"
-    metrics.requests.labels(scope["method"], route, status).observe(seconds)
-    if not _access.isEnabledFor(logging.INFO):
-        return
-    fields = {
-        "method": scope["method"],
-        "path": scope["path"],
-        "status": status,
-        "ms": round(seconds * 1000, 2),
-        **scope.get("scim.log", {}),
-    }
+    route = getattr(scope.get("route"), "path", "-")
+    metrics.request_seconds(scope["method"], route, status).observe(seconds)
+    fields = {"method": scope["method"], "path": scope["path"], "status": status, "ms": round(seconds * 1000, 2)}
+    fields |= scope.get("scim.log", {})
     query = scope.get("query_string")
     if query:
         fields["query"] = log.mask_literals(unquote_plus(query.decode("latin-1")))
-    _access.info("request", extra=fields)
+    log.access(fields)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from scim_server.protocol.attributes import ResourceType
 from scim_server.web import bulk, discovery, explain, health, me, openapi, operator, queries, resources
@@ -12,9 +12,9 @@ from scim_server.web.explain import recorded
 from scim_server.web.site import BASE_PATH
 
 
-def scim_routes(resource_types: Sequence[ResourceType]) -> list[BaseRoute]:
+def scim_routes(resource_types: Sequence[ResourceType]) -> list[Route]:
     """Everything below /scim/v2."""
-    routes: list[BaseRoute] = []
+    routes: list[Route] = []
     for rt in resource_types:
         one, search = rt.endpoint + "/{id}", rt.endpoint + "/.search"
         routes += [
@@ -44,7 +44,7 @@ def scim_routes(resource_types: Sequence[ResourceType]) -> list[BaseRoute]:
     ]
 
 
-def operator_routes() -> list[BaseRoute]:
+def operator_routes() -> list[Route]:
     """Beside SCIM, for CRMs and people: the event feed and receipts."""
     return [
         _at("/events", "", GET=operator.events),
@@ -54,7 +54,7 @@ def operator_routes() -> list[BaseRoute]:
     ]
 
 
-def admin_routes() -> list[BaseRoute]:
+def admin_routes() -> list[Route]:
     """Health and metrics; on a port of their own when SCIM_ADMIN_PORT is set."""
     return [
         Route("/livez", health.live, methods=["GET"]),

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 from starlette.requests import Request
@@ -53,10 +54,14 @@ def base_url(request: Request) -> str:
     configured = site_of(request).public_url
     if configured is not None:
         return configured + BASE_PATH
-    host = request.headers.get("host", "")
+    return _base_at(request.scope["scheme"], request.headers.get("host", ""))
+
+
+@lru_cache(maxsize=256)
+def _base_at(scheme: str, host: str) -> str:
     if not _HOST.fullmatch(host):
         raise InvalidValue("The Host header is not a host name; the operator can set SCIM_PUBLIC_URL instead.")
-    return f"{request.url.scheme}://{host}{BASE_PATH}"
+    return f"{scheme}://{host}{BASE_PATH}"
 
 
 def note(request: Request, **fields: Any) -> None:
