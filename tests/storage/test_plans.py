@@ -15,7 +15,7 @@ from scim_server.protocol.notation import resolve
 from scim_server.protocol.schemas import ENTERPRISE_URN, GROUP, GROUP_URN, USER, USER_URN
 from scim_server.storage.database import Row
 from scim_server.storage.keys import row_of, values_of
-from scim_server.storage.listing import Sort, search
+from scim_server.storage.listing import Position, Sort, SortValue, search, walk
 from scim_server.storage.postgres import PostgresDatabase
 from scim_server.storage.resources import load
 from scim_server.storage.statements import Parameters, Statement
@@ -29,16 +29,15 @@ class Explaining(PostgresDatabase):
     """Keeps the plan of each statement that it runs."""
 
     plans: list[dict[str, Any]]
+    explainer: "asyncpg.Connection[Any]"
 
     async def read(
         self, statement: Statement, parameters: Parameters, *, timeout_ms: int | None = None
     ) -> Sequence[Row]:
         compiled = statement.compiled(self.dialect)
-        async with self._pool.acquire() as connection:
-            explain = "EXPLAIN (ANALYZE, FORMAT JSON) " + compiled.sql
-            self.plans.append(
-                json.loads(await connection.fetchval(explain, *compiled.arguments(parameters)))[0]["Plan"]
-            )
+        explain = "EXPLAIN (ANALYZE, FORMAT JSON) " + compiled.sql
+        plan = await self.explainer.fetchval(explain, *compiled.arguments(parameters))
+        self.plans.append(json.loads(plan)[0]["Plan"])
         return await super().read(statement, parameters, timeout_ms=timeout_ms)
 
 
@@ -68,7 +67,9 @@ async def explaining(crowded_url: str) -> AsyncIterator[Explaining]:
     database = await Explaining.open(crowded_url, listen_url=None)
     assert isinstance(database, Explaining)
     database.plans = []
+    database.explainer = await asyncpg.connect(crowded_url)
     yield database
+    await database.explainer.close()
     await database.aclose()
 
 
@@ -134,6 +135,24 @@ async def test_a_user_and_its_groups_are_read_by_key(explaining: Explaining, cro
     used = {node.get("Index Name") for node in _nodes(explaining.plans[0])}
     assert {"resource_pkey", "member_of"} <= used
     assert "Seq Scan" not in {node["Node Type"] for node in _nodes(explaining.plans[0])}
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("name", ["id", "displayName", "userName", "meta.lastModified"])
+async def test_a_position_costs_the_same_however_deep(
+    explaining: Explaining, crowd: Tenant, name: str, descending: bool
+) -> None:
+    sort, middle = by(name, descending=descending), USERS // 2
+    values: dict[str, SortValue] = {"displayName": "person 5", "userName": "user5", "meta.lastModified": START + middle}
+    start = Position(values.get(name), _user_id(crowd, middle))
+    if name == "id":
+        sort = Sort(None, descending)
+    found = await walk(explaining, crowd.id, USER, None, sort=sort, after=start, limit=20, groups=False)
+    assert len(found) == 20
+    read = [node["Actual Rows"] * node["Actual Loops"] for node in _nodes(explaining.plans[0]) if "Index Name" in node]
+    assert 20 <= max(read) <= 25
+    removed = [node.get("Rows Removed by Filter", 0) for node in _nodes(explaining.plans[0])]
+    assert max(removed) <= 5
 
 
 async def _check(
