@@ -43,6 +43,8 @@ index_key = "scim:idx:{{tenant}}:{{subject}}"
 gate_key = "scim:gate:{{tenant}}:{{subject}}"
 """
 
+_SENTINELS = "scim:gate::scim-sentinel-*"
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -65,8 +67,8 @@ def set_up(staff: list[Person], redis_url: str | None, port: int, crm_port: int)
     """Start everything, and leave nothing behind. Port 0 = any free one. Raise DemoError."""
     with ExitStack() as undo:
         if redis_url:
-            _reach(redis_url)
-            undo.callback(_forget, redis_url, staff)
+            others = _reach(redis_url)
+            undo.callback(_forget, redis_url, staff, others)
         home = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="scim-demo-")))
         # The CRM first: it makes the tables that the server's session store writes to.
         crm_url, crm = _start_crm(home, staff, redis_url, crm_port or free_port())
@@ -123,15 +125,16 @@ def _crm_program() -> Path:
     raise DemoError("The example CRM is not part of this installation: it belongs in scim_server/_examples/crm.")
 
 
-def _reach(redis_url: str) -> None:
+def _reach(redis_url: str) -> set[str]:
+    """The sentinels of other servers that are there."""
     try:
-        with redis.Redis.from_url(redis_url, socket_connect_timeout=2) as client:
-            client.ping()
+        with redis.Redis.from_url(redis_url, decode_responses=True, socket_connect_timeout=2) as client:
+            return {*client.scan_iter(_SENTINELS, count=1000)}
     except (redis.RedisError, ValueError) as problem:
         raise DemoError(f"The Redis given with --redis cannot be used: {problem}") from None
 
 
-def _forget(redis_url: str, staff: list[Person]) -> None:
+def _forget(redis_url: str, staff: list[Person], others: set[str]) -> None:
     """Remove what the demo wrote to a Redis that outlives it."""
     try:
         with redis.Redis.from_url(redis_url, decode_responses=True) as client:
@@ -139,6 +142,7 @@ def _forget(redis_url: str, staff: list[Person]) -> None:
                 index = f"scim:idx:{_TENANT}:{person.subject}"
                 sessions = [f"sess:{sid}" for sid in client.smembers(index)]
                 client.unlink(index, f"scim:gate:{_TENANT}:{person.subject}", *sessions)
-            client.unlink(f"scim:guard:{_TENANT}")
+            ours = {*client.scan_iter(_SENTINELS, count=1000)} - others
+            client.unlink(f"scim:guard:{_TENANT}", *ours)
     except redis.RedisError:
         pass  # gone while the demo ran: then there is nothing to remove
