@@ -23,7 +23,7 @@ Fields = dict[str, Any]
 _ACCESS = logging.getLogger("scim_server.access")
 _LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 _request: ContextVar[Fields | None] = ContextVar("request", default=None)
-# Nothing below can be found in a text without one of these.
+# A text without any of these has nothing to mask.
 _SUSPICIOUS = re.compile(r"[@_\s]")
 _SECRETS = re.compile(
     r"scim_[0-9a-f]{12}_[\w-]+"  # bearer tokens
@@ -84,9 +84,14 @@ def access(fields: Mapping[str, Any]) -> None:
     """Write the line of an answered request: `fields` and those bound to the request."""
     if not _ACCESS.isEnabledFor(logging.INFO):
         return
-    line: Fields = {"event": "request", "level": "info", "logger": _ACCESS.name}
-    line |= {"time": datetime.fromtimestamp(now_ms() / 1000, UTC), **(_request.get() or {}), **fields}
-    sys.stderr.write(orjson.dumps(redact(None, "", line), option=_LINE).decode())
+    line = {
+        "event": "request",
+        "level": "info",
+        "logger": _ACCESS.name,
+        "time": datetime.fromtimestamp(now_ms() / 1000, UTC),
+        **redact(None, "", {**(_request.get() or {}), **fields}),
+    }
+    sys.stderr.write(orjson.dumps(line, option=_LINE).decode())
 
 
 def redact(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -99,8 +104,6 @@ def redact(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[st
 def mask(text: str) -> str:
     """Tokens, webhook secrets and passwords in addresses become ***; of an e-mail address its first letter and domain
     stay, so that an operator can still tell two apart."""
-    if not _SUSPICIOUS.search(text):
-        return text
     text = _SECRETS.sub("***", text)
     text = _URL_PASSWORD.sub(r"\1:***@", text)
     return _EMAIL.sub(r"\1***@\2", text)
@@ -117,7 +120,7 @@ def _merge_request(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMa
 
 def _masked(value: Any) -> Any:
     if isinstance(value, str):
-        return mask(value)
+        return mask(value) if _SUSPICIOUS.search(value) else value
     if isinstance(value, Mapping):
         return {k: "***" if str(k).lower() in _SILENT else _masked(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

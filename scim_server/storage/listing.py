@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, Integer, bindparam, func, literal_column, select, tuple_
 from sqlalchemy.sql import Select
@@ -51,8 +51,7 @@ class Position:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """A resource and where it stands in the list it was found in."""
 
     resource: Stored
@@ -181,6 +180,8 @@ async def _read(
         given |= arguments(query, resource_type, database.dialect)
     statement = _page_statement(_Query(resource_type, query), page)
     rows = await database.read(statement, given, timeout_ms=SEARCH_TIMEOUT_MS)
+    if page.sort.by is None:
+        return [Placed(stored_from(row), None) for row in rows]
     return [_placed(row) for row in rows]
 
 

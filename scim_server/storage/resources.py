@@ -1,7 +1,6 @@
 """Reads of single resources, of members and of indexed values. Lists: listing.py. Writes are Changes (commit.py)."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, Integer, Text, bindparam, literal_column, select
 from sqlalchemy.sql import Select
@@ -12,8 +11,7 @@ from scim_server.storage.statements import Statement
 from scim_server.storage.tables import Id, Key, credential, member, resource, resource_value
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A resource as stored: `doc` is JSON text without id, meta, members and groups; times in unix ms. `groups` is
     JSON text, a list of [group id, display] pairs, or None when it was not asked for. `entitled` False: no access
     group of the tenant has this user."""

@@ -280,8 +280,7 @@ async def _write(
         committed, receipt = await commit_and_deliver(deployment, caller.tenant, change, said)
     except Taken:
         raise _taken(rt, step.after, row.unique_key is not None) from None
-    now_stored = replace(
-        stored,
+    now_stored = stored._replace(
         version=committed.version,
         modified=committed.modified,
         active=active,

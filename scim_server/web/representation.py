@@ -3,8 +3,9 @@ spliced in undecoded where nothing has to be left out of it.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -53,7 +54,8 @@ def view_of(request: Request, rt: ResourceType, query: Mapping[str, Any] | None 
     """The view that the query string, or another `query`, asks for. Raises InvalidValue."""
     query = request.query_params if query is None else query
     plan = projection.plan(rt, _names(query, "attributes"), _names(query, "excludedAttributes"))
-    preference = _RETURN.search(",".join(request.headers.getlist("prefer")))
+    preferences = [value for name, value in request.scope["headers"] if name == b"prefer"]
+    preference = _RETURN.search(b",".join(preferences).decode("latin-1")) if preferences else None
     return View(base_url(request), rt, plan, preference and preference[1].lower())
 
 
@@ -66,32 +68,40 @@ def render(base: str, rt: ResourceType, stored: Stored, plan: Plan, members: Mem
     """One resource as JSON text. `members` None: the group's members are not shown."""
     around = _surroundings(base, rt, stored, members)
     if plan.tree is None:
-        return orjson.dumps(around)[:-1].decode() + "," + stored.doc[1:]
-    return orjson.dumps(plan.apply({**orjson.loads(stored.doc), **around})).decode()
+        return f"{around[:-1]},{stored.doc[1:]}"
+    return orjson.dumps(plan.apply({**orjson.loads(stored.doc), **orjson.loads(around)})).decode()
 
 
-def _surroundings(base: str, rt: ResourceType, stored: Stored, members: Members | None) -> dict[str, Any]:
-    out: dict[str, Any] = {
-        "id": stored.id,
-        "meta": {
-            "resourceType": rt.name,
-            "created": from_unix_ms(stored.created),
-            "lastModified": from_unix_ms(stored.modified),
-            "location": location(base, rt, stored.id),
-            "version": etag(stored.version),
-        },
-    }
+def _surroundings(base: str, rt: ResourceType, stored: Stored, members: Members | None) -> str:
+    """What is not in the stored document, as the text of a JSON object. Ids, times and versions need no escaping."""
+    before, behind = _meta(base, rt)
+    created, modified = from_unix_ms(stored.created), from_unix_ms(stored.modified)
+    text = (
+        f'{{"id":"{stored.id}",{before}"created":"{created}","lastModified":"{modified}",'
+        f'{behind}{stored.id}","version":"W/\\"{stored.version}\\""}}'
+    )
     if stored.groups and stored.groups != "[]":
-        out["groups"] = [
+        text += ',"groups":' + _json(
             {"value": group, "$ref": f"{base}/Groups/{group}", "type": "direct", **_display(display)}
             for group, display in orjson.loads(stored.groups)
-        ]
+        )
     if members is not None:
-        out["members"] = [
+        text += ',"members":' + _json(
             {"value": member, "$ref": f"{base}/{kind}s/{member}", "type": kind, **_display(display)}
             for member, kind, display in members
-        ]
-    return out
+        )
+    return text + "}"
+
+
+@lru_cache(maxsize=1024)
+def _meta(base: str, rt: ResourceType) -> tuple[str, str]:
+    """Of the text of meta what all resources of a type share: its beginning, and the location up to the id."""
+    kind, place = orjson.dumps(rt.name).decode(), orjson.dumps(location(base, rt, "")).decode()
+    return f'"meta":{{"resourceType":{kind},', f'"location":{place[:-1]}'
+
+
+def _json(values: Iterable[dict[str, str]]) -> str:
+    return orjson.dumps(list(values)).decode()
 
 
 def _display(display: str | None) -> dict[str, str]:
