@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    cast,
     delete,
     exists,
     func,
@@ -67,6 +68,7 @@ class Shape:
     losses: bool
     remains: bool
     named: bool
+    in_turn: bool
     credential: str
 
 
@@ -100,6 +102,7 @@ def shape_of(change: Change) -> Shape:
         losses=bool(change.losses),
         remains=change.remains is not None,
         named=change.write == "bump" and change.row is not None,
+        in_turn=change.type == "Group" and change.write in ("update", "bump", "delete"),
         credential=_credential_part(change),
     )
 
@@ -236,6 +239,8 @@ def _written(shape: Shape, d: Dialect) -> Any:
         here = and_(here, table.version == _p("expected_version", Integer))
     elif shape.named:
         here = and_(here, table.display_name_key.is_not_distinct_from(_p("display_name_key", Key)))
+    if shape.in_turn and d.chains:
+        here = and_(here, _in_turn())
     if shape.write == "delete":
         if d.chains:
             here = and_(here, _groups_locked())
@@ -267,6 +272,13 @@ def _groups_locked() -> ColumnElement[bool]:
     member, so a deletion that began with the member would meet it head-on."""
     groups = select(resource.c.id).where(_its_groups()).order_by(resource.c.id).with_for_update().cte("its_groups")
     return select(func.count()).select_from(groups).scalar_subquery() >= literal_column("0")
+
+
+def _in_turn() -> ColumnElement[bool]:
+    """True, once no other change of this group is under way. The event feed has the order of transaction numbers:
+    whoever waits for a row has one already and may be overtaken, whoever waits here has none yet."""
+    key = func.hashtextextended(cast(_p("resource_id", Id), Text), literal_column("0"))
+    return cast(select(func.pg_advisory_xact_lock(key)).scalar_subquery(), Text) == literal_column("''")
 
 
 def _before(shape: Shape, d: Dialect, guard: ColumnElement[bool]) -> list[Any]:

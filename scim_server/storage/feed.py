@@ -66,6 +66,12 @@ async def entries(database: Database, tenant_id: str, after: tuple[int, str], li
     return [Entry(row["position"], row["id"], row["type"], row["created"], orjson.loads(row["data"])) for row in rows]
 
 
+async def has(database: Database, tenant_id: str, place: tuple[int, str]) -> bool:
+    """Whether the event at this place is still there, and so all that followed it."""
+    given = {"tenant_id": tenant_id, "position": place[0], "id": place[1]}
+    return bool(await database.read(_AT, given))
+
+
 async def of_request(database: Database, tenant_id: str, request_id: str) -> list[WriteRecord]:
     """The writes of a request, newest first, at most WRITES."""
     given = {"tenant_id": tenant_id, "request_id": request_id, "limit": WRITES}
@@ -153,6 +159,14 @@ def _newest(writes: Any) -> Any:
 
 
 _ENTRIES = Statement(_entries)
+_AT = Statement(
+    lambda d: select(outbox.c.id).where(
+        outbox.c.id == _p("id", Id),
+        outbox.c.tenant_id == _p("tenant_id", Id),
+        outbox.c.store == literal_column(f"'{FEED}'", Text),
+        outbox.c.position == _p("position", BigInteger),
+    )
+)
 _OF_REQUEST = Statement(
     lambda d: _newest(
         select(audit).where(audit.c.tenant_id == _p("tenant_id", Id), audit.c.request_id == _p("request_id", Text))

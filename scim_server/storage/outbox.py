@@ -29,7 +29,7 @@ from sqlalchemy import (
     update,
 )
 
-from scim_server.storage.change import Action
+from scim_server.storage.change import FEED, Action
 from scim_server.storage.database import Database, Row
 from scim_server.storage.dialects import Dialect
 from scim_server.storage.statements import Statement
@@ -159,7 +159,8 @@ async def listing(database: Database, limit: int = 1000) -> list[Entry]:
 
 
 async def forget(database: Database, older_than: int, limit: int = 1000) -> int:
-    """Delete settled messages from before a time (unix ms); how many went."""
+    """Delete settled messages from before a time (unix ms); how many went. Each tenant's last event stays: as long as
+    a reader of the feed finds the event it has read last, nothing that followed is forgotten."""
     (rows,) = await database.write((_FORGET, {"before": older_than, "limit": limit}))
     return len(rows)
 
@@ -271,6 +272,21 @@ def _settle(d: Dialect) -> Any:
     )
 
 
+def _forget(d: Dialect) -> Any:
+    later = outbox.alias("later")
+    followed = exists(
+        select(literal_column("1"))
+        .select_from(later)
+        .where(
+            later.c.tenant_id == outbox.c.tenant_id,
+            later.c.store == literal_column(f"'{FEED}'", Text),
+            tuple_(later.c.position, later.c.id) > tuple_(outbox.c.position, outbox.c.id),
+        )
+    )
+    old = select(outbox.c.id).where(outbox.c.settled < _p("before", BigInteger), followed).limit(_p("limit", Integer))
+    return delete(outbox).where(outbox.c.id.in_(old)).returning(outbox.c.id)
+
+
 _CLAIM = Statement(_claim)
 _SETTLE = Statement(_settle)
 _HASTEN = Statement(
@@ -336,14 +352,4 @@ _LISTING = Statement(
         .limit(_p("limit", Integer))
     )
 )
-_FORGET = Statement(
-    lambda d: (
-        delete(outbox)
-        .where(
-            outbox.c.id.in_(
-                select(outbox.c.id).where(outbox.c.settled < _p("before", BigInteger)).limit(_p("limit", Integer))
-            )
-        )
-        .returning(outbox.c.id)
-    )
-)
+_FORGET = Statement(_forget)

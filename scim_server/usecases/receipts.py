@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scim_server.protocol.date_time import from_unix_ms
-from scim_server.protocol.errors import InvalidCursor
+from scim_server.protocol.errors import ExpiredCursor, InvalidCursor
 from scim_server.storage import feed
 from scim_server.storage.feed import Confirmation, WriteRecord
 from scim_server.usecases.access import Caller
@@ -25,8 +25,13 @@ class Batch:
 
 
 async def read_feed(deployment: Deployment, caller: Caller, after: str, limit: int, wait_s: float) -> Batch:
-    """Events after a cursor ("" = from the oldest kept), waiting up to `wait_s` for the first. Raises InvalidCursor."""
+    """Events after a cursor ("" = from the oldest kept), waiting up to `wait_s` for the first. Raises InvalidCursor,
+    and ExpiredCursor where events may have been forgotten that the reader has not seen."""
     place = _place(after)
+    if after and not await feed.has(deployment.database, caller.tenant_id, place):
+        raise ExpiredCursor(
+            "The events after this cursor are not all kept any more; read the users, begin without one."
+        )
     deadline = asyncio.get_running_loop().time() + wait_s
     while True:
         found = await feed.entries(deployment.database, caller.tenant_id, place, limit)

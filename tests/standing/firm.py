@@ -95,6 +95,11 @@ class Firm:
         self.crm.log_in(user["externalId"])
         return Person(user["id"], user["userName"], user["externalId"])
 
+    async def hire_only(self, number: int) -> httpx.Response:
+        """The POST of a user whom nobody needs any more."""
+        body = {"schemas": [USER], "userName": f"temp{number}@people.example", "externalId": f"temp{number}"}
+        return await self.idp.send("POST", "/Users", body)
+
     async def staff(self, number: int) -> list[Person]:
         """So many people."""
         return list(await asyncio.gather(*(self.hire() for _ in range(number))))
