@@ -19,6 +19,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_CONCURRENT = 500
+ALWAYS_ANSWERED = ("/livez", "/readyz")
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32_768
 MAX_TARGET = 16_384
@@ -76,7 +77,7 @@ class Edge:
             )
         if len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"") > MAX_TARGET:
             return 414, f"The address is longer than {MAX_TARGET} bytes; use POST …/.search instead.", "target"
-        if self._running >= MAX_CONCURRENT and not scope["path"].endswith("z"):
+        if self._running >= MAX_CONCURRENT and scope["path"] not in ALWAYS_ANSWERED:
             return 503, "The server has too much to do at the moment; repeat the request as it is.", "saturated"
         return None
 

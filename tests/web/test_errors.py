@@ -170,3 +170,12 @@ async def test_a_database_that_is_away_is_503(monkeypatch: pytest.MonkeyPatch) -
             assert answer.json()["status"] == "503"
         assert (await server.http.get("http://scim.test/readyz")).status_code == 503
         assert (await server.http.get("http://scim.test/livez")).status_code == 200
+
+
+async def test_a_saturated_server_says_so_and_stays_alive(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scim_server.web.middleware.MAX_CONCURRENT", 0)
+    for path in ("/Users", "/Users/z", "/Schemas"):
+        answer = await tenant.get(path)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        assert answer.headers["Content-Type"] == SCIM_JSON
+    assert (await tenant.get("http://scim.test/livez")).status_code == 200
