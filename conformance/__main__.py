@@ -8,6 +8,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from conformance import report
@@ -27,16 +28,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if not asked.base_url or not chosen:
         return _refuse(f"no requirement's id begins with {asked.only!r}" if asked.base_url else "BASE_URL is missing")
-    client = Client(asked.base_url, asked.token)
-    other = Client(asked.base_url, asked.other_token) if asked.other_token else None
-    probe = SessionProbe(asked.session_probe) if asked.session_probe else None
-    reached = client.send("GET", "/ServiceProviderConfig")
-    if reached.status == 0:
-        return _refuse(f"{asked.base_url}: {reached.exchange.answer_body}")
-    verdicts = run(chosen, Server(client, other, probe, f"conformance-{secrets.token_hex(4)}"))
+    with ExitStack() as stack:
+        client = stack.enter_context(closing(Client(asked.base_url, asked.token)))
+        other = stack.enter_context(closing(Client(asked.base_url, asked.other_token))) if asked.other_token else None
+        probe = SessionProbe(asked.session_probe) if asked.session_probe else None
+        reached = client.send("GET", "/ServiceProviderConfig")
+        if reached.status == 0:
+            return _refuse(f"{asked.base_url}: {reached.exchange.answer_body}")
+        verdicts = run(chosen, Server(client, other, probe, f"conformance-{secrets.token_hex(4)}"))
     print("", report.summary(verdicts), sep="\n")
     if asked.json:
-        asked.json.write_text(report.as_json(client.base_url, verdicts))
+        asked.json.write_text(report.as_json(asked.base_url, verdicts))
     failed = any(one.outcome is Outcome.FAIL and one.requirement.level is Level.MUST for one in verdicts)
     return 1 if failed else 0
 

@@ -17,6 +17,7 @@ ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
 LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 MASK = "***"
 TIMEOUT_S = 60.0
+DEMANDED = {"invalidFilter", "mutability", "noTarget", "uniqueness", "sensitive"}  # scimTypes that a section asks for
 
 Json = dict[str, Any]
 
@@ -109,13 +110,17 @@ class Answer:
         return self.expect(type(body.get("totalResults")) is int, "totalResults is an integer")
 
     def is_error(self, status: int, *scim_types: str) -> Self:
-        """A SCIM Error of this status, and of one of these scimTypes if any is given (RFC 7644 §3.12)."""
+        """A SCIM Error of this status, and of one of these scimTypes if any is given. A scimType may be left out, which
+        RFC 7644 §3.12 allows, unless all that are given are such as its other sections demand.
+        """
         self.has_status(status)
         body = self.body
         self.expect(ERROR in body.get("schemas", []), f'"schemas" has {ERROR}')
         self.expect(body.get("status") == str(status), f'"status" is the text "{status}"')
+        said = body.get("scimType")
+        optional = said is None and not set(scim_types) <= DEMANDED
         allowed = " or ".join(scim_types)
-        return self.expect(not scim_types or body.get("scimType") in scim_types, f'"scimType" is {allowed}')
+        return self.expect(not scim_types or optional or said in scim_types, f'"scimType" is {allowed}')
 
 
 class Client:
@@ -143,6 +148,10 @@ class Client:
         if method == "POST":
             self.made += _made(path, answer)
         return answer
+
+    def close(self) -> None:
+        """Closes its connections."""
+        self._http.close()
 
     def delete_all_made(self) -> list[str]:
         """Deletes what POST made, the last first. Returns the paths that are still there."""

@@ -104,8 +104,8 @@ class Server:
         return self.send("POST", "/Users", body)
 
     def user(self, user_name: str | None = None, /, **attributes: Any) -> Json:
-        """A new user as the answer shows it."""
-        answer = self.post_user(user_name, **attributes).has_status(201)
+        """A new user, active unless the attributes say otherwise, as the answer shows it."""
+        answer = self.post_user(user_name, **{"active": True, **attributes}).has_status(201)
         return dict(answer.expect(bool(answer.body.get("id")), "the answer shows the new id").body)
 
     def group(self, *members: Json, **attributes: Any) -> Json:

@@ -71,7 +71,7 @@ def _finds(text: str, who: str, server: Server) -> None:
         TAG=server.tag.upper(),
         tail=server.tag[-4:],
         ada=people["ada"]["id"],
-        created=people["ada"]["meta"]["created"],
+        created=people["ada"].get("meta", {}).get("created"),
         title=json.dumps(people["cyd"].get("title"), ensure_ascii=False),
     )
     answer = server.found(filter=written)

@@ -1,4 +1,4 @@
-"""Tenants do not see each other (RFC 7644 §6.2): the kit's two tokens are of two tenants. Needs --other-token."""
+"""Tenants do not see each other (RFC 7644 §6): the kit's two tokens are of two tenants. Needs --other-token."""
 
 from functools import partial
 
