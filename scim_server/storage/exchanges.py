@@ -1,7 +1,7 @@
 """Requests that wrote, or tried to, as kept for explanation: masked before they come here, forgotten after days."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -59,9 +59,8 @@ async def forget(database: Database, tenant_id: str, before: int) -> None:
 
 
 def _row(one: Exchange) -> dict[str, Any]:
-    fields = asdict(one)
-    content = {name: fields.pop(name) for name in ("sent", "meant", "quirks", "ignored")}
-    return {**fields, "content": content}
+    fields = {name: getattr(one, name) for name in _COLUMNS if name != "content"}
+    return {**fields, "content": {name: getattr(one, name) for name in ("sent", "meant", "quirks", "ignored")}}
 
 
 def _p(name: str, kind: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, Text, bindparam, literal_column, select
+from sqlalchemy import BigInteger, ColumnElement, Integer, Text, and_, bindparam, func, literal_column, select
 from sqlalchemy.sql import Select
 
 from scim_server.storage.database import Database, Row
@@ -57,11 +57,30 @@ async def members_of_many(
     return [(row["group_id"], row["member_id"], row["type"], row["display"]) for row in rows]
 
 
-async def which_are_members(database: Database, tenant_id: str, group_id: str, ids: list[str]) -> dict[str, str | None]:
-    """Those of `ids` that are members of the group now, with their display."""
+async def few_members(
+    database: Database, tenant_id: str, group_id: str, most: int
+) -> list[tuple[str, str, str | None]] | None:
+    """(id, type, display) of a group's members in id order; None, at once, when there are more than `most`."""
+    given = {"tenant_id": tenant_id, "group_id": group_id, "most": most, "limit": most + 1}
+    rows = await database.read(_FEW_MEMBERS, given)
+    if rows[0]["size"] > most:
+        return None
+    return [(row["member_id"], row["type"], row["display"]) for row in rows if row["member_id"] is not None]
+
+
+class Standing(NamedTuple):
+    """What a User or Group is to a group: its own type, and the display of its membership if it is a member."""
+
+    type: str
+    is_member: bool
+    display: str | None
+
+
+async def standing_in(database: Database, tenant_id: str, group_id: str, ids: list[str]) -> dict[str, Standing]:
+    """Those of `ids` that exist in the tenant, and what they are to the group now."""
     given = {"tenant_id": tenant_id, "group_id": group_id, "ids": database.dialect.pack_list(ids)}
-    rows = await database.read(_WHICH_ARE_MEMBERS, given)
-    return {row["member_id"]: row["display"] for row in rows}
+    rows = await database.read(_STANDING_IN, given)
+    return {row["id"]: Standing(row["type"], row["member_id"] is not None, row["display"]) for row in rows}
 
 
 async def types_of(database: Database, tenant_id: str, ids: list[str]) -> dict[str, str]:
@@ -180,20 +199,43 @@ _MEMBERS_OF_MANY = Statement(
         .limit(_p("limit", BigInteger))
     )
 )
-_WHICH_ARE_MEMBERS = Statement(
-    lambda d: select(member.c.member_id, member.c.display).where(
-        member.c.tenant_id == _p("tenant_id", Id),
-        member.c.group_id == _p("group_id", Id),
-        d.any_of(member.c.member_id, "ids", Id),
+
+
+def _few_members(d: Dialect) -> Select[Any]:
+    found = _members(d).limit(_p("limit", Integer))
+    size = select(func.count().label("size")).select_from(found.subquery("counted")).subquery("counted")
+    few = found.subquery("few")
+    return (
+        select(size.c.size, few.c.member_id, few.c.type, few.c.display)
+        .select_from(size.outerjoin(few, size.c.size <= _p("most", Integer)))
+        .order_by(few.c.member_id)
     )
-)
-_TYPES = Statement(
-    lambda d: select(resource.c.id, resource.c.type).where(
+
+
+_FEW_MEMBERS = Statement(_few_members)
+
+
+def _candidates(d: Dialect) -> list[ColumnElement[bool]]:
+    return [
         resource.c.tenant_id == _p("tenant_id", Id),
         resource.c.type.in_([literal_column("'User'", Text), literal_column("'Group'", Text)]),
         d.any_of(resource.c.id, "ids", Id),
+    ]
+
+
+def _standing_in(d: Dialect) -> Select[Any]:
+    its = and_(
+        member.c.tenant_id == resource.c.tenant_id,
+        member.c.group_id == _p("group_id", Id),
+        member.c.member_id == resource.c.id,
     )
-)
+    found = resource.outerjoin(member, its)
+    shown = (resource.c.id, resource.c.type, member.c.member_id, member.c.display)
+    return select(*shown).select_from(found).where(*_candidates(d))
+
+
+_STANDING_IN = Statement(_standing_in)
+_TYPES = Statement(lambda d: select(resource.c.id, resource.c.type).where(*_candidates(d)))
 _HOLDER = Statement(
     lambda d: select(resource.c.id).where(
         resource.c.tenant_id == _p("tenant_id", Id),

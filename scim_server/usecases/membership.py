@@ -45,8 +45,9 @@ async def plan_members(deployment: Deployment, caller: Caller, group_id: str, ed
             go |= {m for m, element in elements.items() if element_matches(where.term, where.values, element)}
         go -= {m.lower() for m in edits.add}
     named = _ids([*edits.add, *go])
-    present = await resources.which_are_members(deployment.database, caller.tenant_id, group_id, named)
-    rows = await member_rows(deployment, caller, list(edits.add.values()))
+    known = await resources.standing_in(deployment.database, caller.tenant_id, group_id, named)
+    present = {member_id: found.display for member_id, found in known.items() if found.is_member}
+    rows = _rows(list(edits.add.values()), {member_id: found.type for member_id, found in known.items()})
     come = {r.member_id: r for r in rows if not _is_same(present, r)}
     return MemberPlan(come, frozenset(go & present.keys()))
 
@@ -70,7 +71,12 @@ async def member_rows(deployment: Deployment, caller: Caller, members: Sequence[
     """Rows for members that exist in the tenant; InvalidValue names the first that does not."""
     if not members:
         return []
-    known = await resources.types_of(deployment.database, caller.tenant_id, _ids([m.value for m in members]))
+    return _rows(
+        members, await resources.types_of(deployment.database, caller.tenant_id, _ids([m.value for m in members]))
+    )
+
+
+def _rows(members: Sequence[Member], known: Mapping[str, str]) -> list[MemberRow]:
     rows: dict[str, MemberRow] = {}
     for member in members:
         member_id = member.value.lower()

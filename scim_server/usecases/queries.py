@@ -68,9 +68,7 @@ async def members(deployment: Deployment, caller: Caller, group_id: str) -> Memb
 
 async def few_members(deployment: Deployment, caller: Caller, group_id: str) -> Members | None:
     """The members of a group of at most GROUP_BODY_LIMIT; None when it is larger."""
-    limit = GROUP_BODY_LIMIT + 1
-    rows = await resources.members_of(deployment.database, caller.tenant_id, group_id, limit)
-    return None if len(rows) == limit else [(member_id, kind, display) for member_id, kind, display in rows]
+    return await resources.few_members(deployment.database, caller.tenant_id, group_id, GROUP_BODY_LIMIT)
 
 
 async def search(

@@ -66,16 +66,10 @@ def location(base: str, rt: ResourceType, resource_id: str) -> str:
 
 def render(base: str, rt: ResourceType, stored: Stored, plan: Plan, members: Members | None = None) -> str:
     """One resource as JSON text. `members` None: the group's members are not shown."""
-    around = _surroundings(base, rt, stored, members)
-    if plan.tree is None:
-        return f"{around[:-1]},{stored.doc[1:]}"
-    return orjson.dumps(plan.apply({**orjson.loads(stored.doc), **orjson.loads(around)})).decode()
-
-
-def _surroundings(base: str, rt: ResourceType, stored: Stored, members: Members | None) -> str:
-    """What is not in the stored document, as the text of a JSON object. Ids, times and versions need no escaping."""
     before, behind = _meta(base, rt)
-    created, modified = from_unix_ms(stored.created), from_unix_ms(stored.modified)
+    created = from_unix_ms(stored.created)
+    modified = created if stored.modified == stored.created else from_unix_ms(stored.modified)
+    # Ids, times and versions need no escaping.
     text = (
         f'{{"id":"{stored.id}",{before}"created":"{created}","lastModified":"{modified}",'
         f'{behind}{stored.id}","version":"W/\\"{stored.version}\\""}}'
@@ -90,7 +84,8 @@ def _surroundings(base: str, rt: ResourceType, stored: Stored, members: Members 
             {"value": member, "$ref": f"{base}/{kind}s/{member}", "type": kind, **_display(display)}
             for member, kind, display in members
         )
-    return text + "}"
+    text = f"{text},{stored.doc[1:]}"
+    return text if plan.tree is None else orjson.dumps(plan.apply(orjson.loads(text))).decode()
 
 
 @lru_cache(maxsize=1024)

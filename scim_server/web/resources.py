@@ -103,10 +103,8 @@ async def _answer(request: Request, caller: Caller, view: View, written: Written
     headers = {**view.headers(stored), **view.applied(), **termination(written.receipt)}
     if view.returns == "minimal":
         return empty_answer(201 if status == 201 else 204, headers)
-    if view.rt.name == "User" and view.plan.keeps("groups") and status != 201:
-        stored = await queries.get(_deployment(request), caller, view.rt, stored.id, groups=True)
     members = await _members(request, caller, view, stored)
-    return json_answer(view.body(stored, members), status, {**headers, **view.headers(stored)})
+    return json_answer(view.body(stored, members), status, headers)
 
 
 async def _answer_group_patch(request: Request, caller: Caller, view: View, written: Written) -> Response:

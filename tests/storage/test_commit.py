@@ -20,9 +20,9 @@ from scim_server.storage.resources import (
     load,
     members_of,
     members_of_many,
+    standing_in,
     types_of,
     values_of,
-    which_are_members,
 )
 from scim_server.storage.statements import Statement
 from scim_server.storage.tables import audit, counter, member, resource, resource_value
@@ -295,7 +295,7 @@ async def test_a_user_comes_with_its_groups_and_a_group_with_few_of_its_members(
         (group_id, user.resource_id) for group_id in ids
     ]
     asked = [user.resource_id, new_id()]
-    assert await which_are_members(database, tenant.id, first.resource_id, asked) == {user.resource_id: None}
+    assert await standing_in(database, tenant.id, first.resource_id, asked) == {user.resource_id: ("User", True, None)}
     assert await types_of(database, tenant.id, [*asked, ids[0]]) == {user.resource_id: "User", ids[0]: "Group"}
 
 
