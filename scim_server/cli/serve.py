@@ -41,6 +41,8 @@ def serve(
     """Run the server."""
     import uvicorn
 
+    from scim_server.web.protocol import PunctualProtocol
+
     settings = Settings.load()
     if workers > 1 and settings.is_sqlite:
         say("SQLite serves one process; use Postgres (SCIM_DATABASE_URL) for --workers above 1.")
@@ -57,6 +59,7 @@ def serve(
         host=host or settings.host,
         port=settings.port if port is None else port,
         workers=workers,
+        http=PunctualProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

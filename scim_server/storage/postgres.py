@@ -40,6 +40,8 @@ _GONE = (
     asyncpg.TooManyConnectionsError,
     asyncpg.InsufficientResourcesError,  # disk full, out of memory
     asyncpg.ReadOnlySQLTransactionError,  # a failover left us on the old primary
+    asyncpg.InvalidAuthorizationSpecificationError,  # the password is being changed
+    asyncpg.InvalidCatalogNameError,  # the database is being restored
 )
 _TRY_AGAIN = "The database cannot be reached at the moment; repeat the request as it is."
 

@@ -54,7 +54,13 @@ def base_url(request: Request) -> str:
     configured = site_of(request).public_url
     if configured is not None:
         return configured + BASE_PATH
-    return _base_at(request.scope["scheme"], request.headers.get("host", ""))
+    return _base_at(request.scope["scheme"], request.headers.get("host") or _own_address(request))
+
+
+def _own_address(request: Request) -> str:
+    """Where an HTTP/1.0 client, which need not send Host, has reached us."""
+    host, port = request.scope.get("server") or ("", None)
+    return f"{host}:{port}" if port else host
 
 
 @lru_cache(maxsize=256)

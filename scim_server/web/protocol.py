@@ -1,0 +1,46 @@
+"""uvicorn's HTTP protocol with a deadline for what comes before a request: a connection that sends nothing, or trickles
+its headers, is closed. (Bodies have their own deadline, in body.py; idle keep-alive is uvicorn's.)
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEADERS_S = 10.0
+
+
+class PunctualProtocol(HttpToolsProtocol):
+    """One connection. The clock runs from its opening, and again from the first byte of each later request."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._start()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._deadline is None:
+            self._start()
+
+    def on_headers_complete(self) -> None:
+        self._stop()
+        super().on_headers_complete()
+
+    def _start(self) -> None:
+        self._deadline = self.loop.call_later(HEADERS_S, self._close)
+
+    def _stop(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _close(self) -> None:
+        transport: Any = self.transport
+        if not transport.is_closing():
+            transport.close()
