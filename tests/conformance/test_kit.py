@@ -142,6 +142,7 @@ class Plain(BaseHTTPRequestHandler):
     """Users in memory: create, read, replace, delete, find by userName: a part of SCIM, done right."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are two writes; each answer would wait 40 ms
     users: ClassVar[dict[str, dict[str, Any]]]
 
     def log_message(self, *_: Any) -> None:
