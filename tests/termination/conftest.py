@@ -63,6 +63,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
 async def scene(world: World) -> AsyncIterator[Scene]:
     """A server on each of the two."""
     async with playing(world.database_url, [world.crm.entry]) as running:
+        await running.store_is_known()
         yield running
 
 

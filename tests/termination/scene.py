@@ -21,10 +21,10 @@ from scim_server.sessions.registry import read_stores
 from scim_server.settings import Settings
 from scim_server.storage import access as access_rows
 from scim_server.storage.database import Database
-from scim_server.storage.tables import outbox
+from scim_server.storage.tables import outbox, sentinel
 from scim_server.usecases import access
 
-DONE = re.compile(r"done; sessions=(\d+); dur=\d+\.\d")
+DONE = re.compile(r"done; sessions=(\d+); dur=(\d+\.\d)")
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,14 @@ class Scene:
         """Messages that are not settled."""
         query = select(func.count().label("n")).select_from(outbox).where(outbox.c.settled.is_(None))
         return int((await rows(self.database, query))[0]["n"])
+
+    async def store_is_known(self) -> None:
+        """Wait until a store that is new was told who had left: until then, that may end sessions, too."""
+        await until(self._is_known, 10)
+
+    async def _is_known(self) -> bool:
+        found = await rows(self.database, select(sentinel.c.stage, sentinel.c.lost))
+        return bool(found) and all((row["stage"], row["lost"]) == (None, None) for row in found)
 
     async def all_delivered(self, within_s: float) -> float:
         """Seconds until nothing waits any more."""
