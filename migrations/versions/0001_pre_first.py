@@ -28,7 +28,7 @@ def upgrade() -> None:
         sa.Column("detail", Json, nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "id"),
     )
-    op.create_index("audit_request", "audit", ["tenant_id", "request_id"], unique=False)
+    op.create_index("audit_request", "audit", ["tenant_id", "request_id", "id"], unique=False)
     op.create_index("audit_resource", "audit", ["tenant_id", "resource_id", "id"], unique=False)
     op.create_table(
         "counter",
@@ -155,16 +155,25 @@ def upgrade() -> None:
     op.create_index("resource_display_name", "resource", ["tenant_id", "type", "display_name_key", "id"], unique=False)
     op.create_index("resource_external_id", "resource", ["tenant_id", "type", "external_id"], unique=False)
     op.create_index("resource_family_name", "resource", ["tenant_id", "type", "family_name_key", "id"], unique=False)
+    op.create_index("resource_modified", "resource", ["tenant_id", "type", "modified", "id"], unique=False)
+    op.create_index("resource_unique_key", "resource", ["tenant_id", "type", "unique_key"], unique=True)
+    # The last ones made: among equals SQLite takes the newest.
     op.create_index(
         "resource_inactive",
         "resource",
         ["tenant_id", "type", "id"],
         unique=False,
-        postgresql_where=sa.text("NOT active OR NOT entitled"),
-        sqlite_where=sa.text("NOT active OR NOT entitled"),
+        postgresql_where=sa.text("NOT active"),
+        sqlite_where=sa.text("active = 0"),
     )
-    op.create_index("resource_modified", "resource", ["tenant_id", "type", "modified", "id"], unique=False)
-    op.create_index("resource_unique_key", "resource", ["tenant_id", "type", "unique_key"], unique=True)
+    op.create_index(
+        "resource_unentitled",
+        "resource",
+        ["tenant_id", "type", "id"],
+        unique=False,
+        postgresql_where=sa.text("NOT entitled"),
+        sqlite_where=sa.text("entitled = 0"),
+    )
     op.create_table(
         "resource_value",
         sa.Column("tenant_id", Id, nullable=False),

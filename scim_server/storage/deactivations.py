@@ -130,13 +130,10 @@ def _count_since(d: Dialect) -> Any:
 def _count_active(d: Dialect) -> Any:
     users: ColumnElement[str] = literal_column("'User'", Text)
     everyone = select(func.sum(counter.c.n)).where(_mine(counter), counter.c.type == users).scalar_subquery()
-    outside = (
-        select(func.count())
-        .select_from(resource)
-        .where(_mine(resource), resource.c.type == users, ~resource.c.active | ~resource.c.entitled)
-        .scalar_subquery()
-    )
-    return select(func.coalesce(everyone, 0) - outside)
+    mine = select(func.count()).select_from(resource).where(_mine(resource), resource.c.type == users)
+    inactive = mine.where(~resource.c.active).scalar_subquery()
+    in_no_group = mine.where(~resource.c.entitled, resource.c.active).scalar_subquery()
+    return select(func.coalesce(everyone, 0) - inactive - in_no_group)
 
 
 def _listing(d: Dialect) -> Any:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Integer, Text, bindparam, exists, literal_column, or_, select, union
+from sqlalchemy import BigInteger, Integer, Text, bindparam, exists, literal_column, select, tuple_, union
 
 from scim_server.storage.change import FEED
 from scim_server.storage.database import Database, Row
@@ -127,13 +127,14 @@ def _p(name: str, kind: Any) -> Any:
 
 
 def _entries(d: Dialect) -> Any:
-    place = (outbox.c.position == _p("position", BigInteger)) & (outbox.c.id > _p("id", Id))
+    # As a comparison of rows it is a range of the index, however far the reader has come.
+    place = tuple_(outbox.c.position, outbox.c.id) > tuple_(_p("position", BigInteger), _p("id", Id))
     return (
         select(outbox.c.position, outbox.c.id, outbox.c.type, outbox.c.created, outbox.c.data)
         .where(
             outbox.c.tenant_id == _p("tenant_id", Id),
             outbox.c.store == literal_column(f"'{FEED}'", Text),
-            or_(outbox.c.position > _p("position", BigInteger), place),
+            place,
             outbox.c.position < d.settled_position(),
         )
         .order_by(outbox.c.position, outbox.c.id)
