@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, bindparam, func, literal_column, select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Integer, bindparam, cast, func, literal_column, select, tuple_
 from sqlalchemy.sql import Select
 
 from scim_server.protocol.attributes import AttributeRef, ResourceType
@@ -91,9 +91,12 @@ async def search(
     found: list[Placed] = []
     if limit:
         given = {"offset": offset, "limit": limit}
-        found = await _read(database, tenant_id, resource_type, query, _Page(sort, groups), given)
+        rows = await _read(database, tenant_id, resource_type, query, _Page(sort, groups), given)
+        found = _placed(rows, sort)
         if len(found) < limit and (found or offset == 0):
             return Found(offset + len(found), found)
+        if found and query is None:
+            return Found(rows[0]["total"], found)
     return Found(await count(database, tenant_id, resource_type, query), found)
 
 
@@ -116,7 +119,7 @@ async def walk(
         if after is not None and part.after:
             given["after_id"] = after.id
             given["sort_key"] = repr(after.value) if key and key.numeric else after.value
-        found += await _read(database, tenant_id, resource_type, query, _Page(sort, groups, part), given)
+        found += _placed(await _read(database, tenant_id, resource_type, query, _Page(sort, groups, part), given), sort)
         if len(found) >= limit:
             break
     return found
@@ -174,22 +177,25 @@ async def _read(
     query: Filter | None,
     page: _Page,
     given: dict[str, Any],
-) -> list[Placed]:
+) -> Sequence[Row]:
     given |= {"tenant_id": tenant_id, "type": resource_type.name}
     if query is not None:
         given |= arguments(query, resource_type, database.dialect)
     statement = _page_statement(_Query(resource_type, query), page)
-    rows = await database.read(statement, given, timeout_ms=SEARCH_TIMEOUT_MS)
-    if page.sort.by is None:
+    return await database.read(statement, given, timeout_ms=SEARCH_TIMEOUT_MS)
+
+
+def _placed(rows: Sequence[Row], sort: Sort) -> list[Placed]:
+    if sort.by is None:
         return [Placed(stored_from(row), None) for row in rows]
-    return [_placed(row) for row in rows]
+    return [Placed(stored_from(row), _plain(row["sort_value"])) for row in rows]
 
 
-def _placed(row: Row) -> Placed:
-    value = row["sort_value"]
+def _plain(value: Any) -> SortValue:
     if isinstance(value, Decimal):
-        value = int(value) if value == value.to_integral_value() else float(value)
-    return Placed(stored_from(row), value)
+        return int(value) if value == value.to_integral_value() else float(value)
+    plain: SortValue = value
+    return plain
 
 
 # --- statements --------------------------------------------------------------------------------------------------
@@ -222,7 +228,11 @@ def _count_statement(query: _Query) -> Statement:
     return Statement(lambda d: select(func.count()).select_from(resource).where(*_matching(d, query)))
 
 
-_TOTAL = Statement(lambda d: select(func.sum(counter.c.n)).where(*_here(counter.c)))
+def _total() -> Select[Any]:
+    return select(cast(func.sum(counter.c.n), BigInteger)).where(*_here(counter.c))
+
+
+_TOTAL = Statement(lambda d: _total())
 
 
 def _here(table: Any) -> list[ColumnElement[bool]]:
@@ -239,8 +249,10 @@ def _page(d: Dialect, query: _Query, page: _Page) -> Select[Any]:
     key = sort_key(page.sort.by, query.resource_type, d)
     value = literal_column("NULL") if key is None else key.value
     order = _order(page.sort, key, value, resource.c.id)
+    counted = query.filter is None and page.part is None
+    total = _total().scalar_subquery() if counted else literal_column("NULL", BigInteger)
     return (
-        select(*columns(d, page.groups), value.label("sort_value"))
+        select(*columns(d, page.groups), value.label("sort_value"), total.label("total"))
         .where(*_here(resource.c), d.among(resource.c.id, _keys(d, query, page, key)))
         .order_by(*order)
     )

@@ -108,17 +108,9 @@ async def values_of(database: Database, tenant_id: str, kind: str, resource_id: 
 
 
 def stored_from(row: Row) -> Stored:
-    """From a row with `columns`."""
-    return Stored(
-        row["id"],
-        row["version"],
-        row["created"],
-        row["modified"],
-        bool(row["active"]),
-        row["doc"],
-        row["groups"],
-        bool(row["entitled"]),
-    )
+    """From a row that begins with `columns`."""
+    resource_id, version, created, modified, active, entitled, doc, in_groups = row[:8]
+    return Stored(resource_id, version, created, modified, bool(active), doc, in_groups, bool(entitled))
 
 
 def _p(name: str, kind: Any) -> Any:
