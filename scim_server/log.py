@@ -89,7 +89,7 @@ def access(fields: Mapping[str, Any]) -> None:
         "level": "info",
         "logger": _ACCESS.name,
         "time": datetime.fromtimestamp(now_ms() / 1000, UTC),
-        **redact(None, "", {**(_request.get() or {}), **fields}),
+        **{name: _masked(value) for name, value in {**(_request.get() or {}), **fields}.items()},
     }
     sys.stderr.write(orjson.dumps(line, option=_LINE).decode())
 

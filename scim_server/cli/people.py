@@ -1,6 +1,5 @@
 """`user …`: one person, named by id, userName or externalId, through the same write path as SCIM."""
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -48,7 +47,7 @@ def lookalikes_(
 
 def _set_active(user: str, tenant: str, active: bool, override: bool) -> None:
     async def work(parts: Parts) -> tuple[bool, Receipt | None]:
-        caller = replace(await operator(parts, tenant), override=override)
+        caller = (await operator(parts, tenant))._replace(override=override)
         found = await operations.find_user(parts.deployment, caller, user)
         if found is None:
             raise Failure(f"Tenant {tenant} has no user with the id, userName or externalId {user!r}.")

@@ -6,8 +6,8 @@ nowhere else. Answers are cached for a second, so a revocation is felt everywher
 
 import hashlib
 import secrets
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 from scim_server.protocol.errors import Forbidden, TooManyRequests, Unauthorized
 from scim_server.storage import access
@@ -23,8 +23,7 @@ DAY_MS = 86_400_000
 _PREFIX = "scim"
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Who makes this request, for which tenant, and the id under which it appears in logs and audit. `override`: a
     person at the command line insists, even where accounts are protected."""
 
@@ -69,7 +68,7 @@ class Authenticator:
         _, row, caller = found
         if row.expires is not None and row.expires <= now:
             raise Unauthorized("The bearer token has expired; issue a new one.")
-        return replace(caller, request_id=request_id)
+        return caller._replace(request_id=request_id)
 
     async def _look_up(self, token: str, now: int) -> tuple[int, TokenRow, Caller]:
         known = await access.token_by_hash(self._database, digest(token))

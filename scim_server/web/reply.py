@@ -17,18 +17,32 @@ _log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/scim+json"
 ERROR_URN = "urn:ietf:params:scim:api:messages:2.0:Error"
 # Answers carry personal data: nobody between client and server keeps them, no browser guesses their type.
-_ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_WITHOUT_BODY = (204, 304)
+
+
+class _Answer(Response):
+    """Starlette's response with the headers that all answers share encoded beforehand."""
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        self.raw_headers = [*_ALWAYS]
+        if self.status_code not in _WITHOUT_BODY:
+            self.raw_headers.append((b"content-length", b"%d" % len(self.body)))
+        if self.media_type is not None:
+            self.raw_headers.append((b"content-type", self.media_type.encode()))
+        for name, value in (headers or {}).items():
+            self.raw_headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
 
 
 def json_answer(content: bytes | Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """`content` as it is when bytes, else rendered."""
     body = content if isinstance(content, bytes) else orjson.dumps(content)
-    return Response(body, status, {**_ALWAYS, **(headers or {})}, MEDIA_TYPE)
+    return _Answer(body, status, headers, MEDIA_TYPE)
 
 
 def empty_answer(status: int = 204, headers: Mapping[str, str] | None = None) -> Response:
     """An answer without a body."""
-    return Response(b"", status, {**_ALWAYS, **(headers or {})})
+    return _Answer(b"", status, headers)
 
 
 def termination(receipt: Receipt | None) -> dict[str, str]:

@@ -20,6 +20,7 @@ from scim_server.protocol.projection import Plan
 from scim_server.usecases.queries import Members, Stored
 from scim_server.web.site import base_url
 
+_NOTHING: Mapping[str, Any] = {}
 _RETURN = re.compile(r"(?:^|[,;])\s*return\s*=\s*\"?(minimal|representation)\b", re.IGNORECASE)
 
 
@@ -52,7 +53,8 @@ class View:
 
 def view_of(request: Request, rt: ResourceType, query: Mapping[str, Any] | None = None) -> View:
     """The view that the query string, or another `query`, asks for. Raises InvalidValue."""
-    query = request.query_params if query is None else query
+    if query is None:
+        query = request.query_params if request.scope["query_string"] else _NOTHING
     plan = projection.plan(rt, _names(query, "attributes"), _names(query, "excludedAttributes"))
     preferences = [value for name, value in request.scope["headers"] if name == b"prefer"]
     preference = _RETURN.search(b",".join(preferences).decode("latin-1")) if preferences else None
