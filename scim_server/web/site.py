@@ -54,7 +54,7 @@ def base_url(request: Request) -> str:
     configured = site_of(request).public_url
     if configured is not None:
         return configured + BASE_PATH
-    return _base_at(request.scope["scheme"], request.headers.get("host") or _own_address(request))
+    return _base_at(request.scope["scheme"], request.headers.get("host", _own_address(request)))
 
 
 def _own_address(request: Request) -> str:
