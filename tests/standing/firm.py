@@ -83,8 +83,7 @@ class Firm:
 
     async def operator(self, **more: Any) -> Caller:
         """The person at the terminal."""
-        caller = await operator(self.parts, self.idp.row.name)
-        return Caller(**{name: getattr(caller, name) for name in caller.__slots__} | more)
+        return (await operator(self.parts, self.idp.row.name))._replace(**more)
 
     async def hire(self, **attributes: Any) -> Person:
         """A new user with three sessions."""
