@@ -144,7 +144,8 @@ class Postgres:
 
     def any_of(self, value: ColumnElement[Any], parameter: str, kind: types.TypeEngine[Any]) -> ColumnElement[bool]:
         array = postgresql.ARRAY(postgresql.UUID(as_uuid=False) if kind is Id else Text())
-        return value == func.any(cast(bindparam(parameter, type_=array), array))
+        # By a subselect the planner does not see how many there are, and plans once for lists of any length.
+        return value == func.any(cast(select(bindparam(parameter, type_=array)).scalar_subquery(), array))
 
     def pack_list(self, values: list[str]) -> Any:
         return values

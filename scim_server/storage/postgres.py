@@ -17,6 +17,7 @@ from scim_server.storage.change import Change, Committed
 from scim_server.storage.commit import ENTITLE, parameters, plan, queued, shape_of
 from scim_server.storage.database import Row, Stale, Taken
 from scim_server.storage.dialects import POSTGRES, Dialect
+from scim_server.storage.gathering import Gathering
 from scim_server.storage.postgres_pool import Connection, Pool
 from scim_server.storage.statements import Parameters, Statement
 
@@ -56,6 +57,7 @@ class PostgresDatabase:
 
     def __init__(self, pool: Pool, listen_url: str | None) -> None:
         self._pool = pool
+        self._gathering = Gathering(self._read, POSTGRES.pack_list)
         self._listeners: list[Callable[[], None]] = []
         self._tasks = [asyncio.create_task(self._keep_statistics())]
         if listen_url:
@@ -84,6 +86,11 @@ class PostgresDatabase:
     async def read(
         self, statement: Statement, parameters: Parameters, *, timeout_ms: int | None = None
     ) -> Sequence[Row]:
+        if statement.many is not None:
+            return await self._gathering.read(statement, statement.many, parameters)
+        return await self._read(statement, parameters, timeout_ms)
+
+    async def _read(self, statement: Statement, parameters: Parameters, timeout_ms: int | None = None) -> Sequence[Row]:
         compiled = statement.compiled(POSTGRES)
         arguments = compiled.arguments(parameters)
         limit = timeout_ms / 1000 if timeout_ms else None

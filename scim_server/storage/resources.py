@@ -160,17 +160,18 @@ def _load(d: Dialect, groups: bool) -> Select[Any]:
     )
 
 
-_LOAD = Statement(lambda d: _load(d, groups=False))
-_LOAD_WITH_GROUPS = Statement(lambda d: _load(d, groups=True))
-
-
-_LOAD_MANY = Statement(
-    lambda d: select(*columns(d, groups=True)).where(
+def _load_many(d: Dialect, groups: bool) -> Select[Any]:
+    return select(*columns(d, groups)).where(
         resource.c.tenant_id == _p("tenant_id", Id),
         resource.c.type == _p("type", Key),
         d.any_of(resource.c.id, "ids", Id),
     )
-)
+
+
+_LOAD_MANY = Statement(lambda d: _load_many(d, groups=True))
+_LOAD_MANY_BARE = Statement(lambda d: _load_many(d, groups=False))
+_LOAD = Statement(lambda d: _load(d, groups=False), many=_LOAD_MANY_BARE)
+_LOAD_WITH_GROUPS = Statement(lambda d: _load(d, groups=True), many=_LOAD_MANY)
 
 
 def _members(d: Dialect) -> Select[Any]:

@@ -30,12 +30,14 @@ class Compiled:
 
 
 class Statement:
-    """One statement for every dialect. `build` returns the Core construct for the dialect it is given."""
+    """One statement for every dialect. `build` returns the Core construct for the dialect it is given. `many`, of a
+    read by the key `id`: the same for a list `ids`, with the key as its first column (gathering.py)."""
 
-    __slots__ = ("_build", "_compiled")
+    __slots__ = ("_build", "_compiled", "many")
 
-    def __init__(self, build: Callable[[Dialect], ClauseElement]) -> None:
+    def __init__(self, build: Callable[[Dialect], ClauseElement], many: "Statement | None" = None) -> None:
         self._build = build
+        self.many = many
         self._compiled: dict[str, Compiled] = {}
 
     def compiled(self, dialect: Dialect) -> Compiled:
