@@ -33,7 +33,12 @@ async def house(
     """A server that runs, and the command line's way to the same database and sessions."""
     folder: Path = tmp_path_factory.mktemp("standing")
     on_postgres = request.param == "postgres"
-    crm = RedisCrm(redis_server.url, name="standing") if on_postgres else SqlCrm(folder / "crm.db")
+    # A database of its own: this deployment lives on while other tests empty the first one.
+    crm = (
+        RedisCrm(redis_server.url.rpartition("/")[0] + "/1", name="standing")
+        if on_postgres
+        else SqlCrm(folder / "crm.db")
+    )
     url = own_database if on_postgres else f"sqlite:///{folder}/scim.db"
     await schema.migrate(url)
     settings = Settings(database_url=url, session_stores=tuple(read_stores([crm.entry])))

@@ -172,7 +172,7 @@ async def _check(
     used = [node.get("Index Name") for plan in database.plans[:1] for node in _nodes(plan)]
     assert index in used
     scanned = [node["Relation Name"] for node in _nodes(database.plans[0]) if node["Node Type"] == "Seq Scan"]
-    assert scanned == []
+    assert set(scanned) <= {"counter"}  # a few rows, of which the total is the sum
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
