@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Text, bindparam, insert, or_, select, update
+from sqlalchemy import BigInteger, Text, insert, or_, select, update
 
 from scim_server.storage.change import Audit
 from scim_server.storage.database import Database, Row
 from scim_server.storage.dialects import Dialect
-from scim_server.storage.statements import Parameters, Statement
+from scim_server.storage.statements import Parameters, Statement, bound
 from scim_server.storage.tables import Id, Key, audit, tenant, token
 
 LAST_USED_GRAIN_MS = 60_000
@@ -148,25 +148,21 @@ def _token(row: Row) -> TokenRow:
     )
 
 
-def _p(name: str, kind: Any) -> Any:
-    return bindparam(name, type_=kind)
-
-
 def _insert_tenant(d: Dialect) -> Any:
     return insert(tenant).values(
-        id=_p("id", Id),
-        name=_p("name", Key),
+        id=bound("id", Id),
+        name=bound("name", Key),
         options=d.json("options"),
-        created=_p("created", BigInteger),
-        frozen_until=_p("frozen_until", BigInteger),
+        created=bound("created", BigInteger),
+        frozen_until=bound("frozen_until", BigInteger),
     )
 
 
 def _update_tenant(d: Dialect) -> Any:
     return (
         update(tenant)
-        .where(tenant.c.id == _p("id", Id))
-        .values(name=_p("name", Key), options=d.json("options"), frozen_until=_p("frozen_until", BigInteger))
+        .where(tenant.c.id == bound("id", Id))
+        .values(name=bound("name", Key), options=d.json("options"), frozen_until=bound("frozen_until", BigInteger))
     )
 
 
@@ -185,50 +181,52 @@ def _token_by_hash(d: Dialect) -> Any:
             d.json_text(tenant.c.options).label("options"),
         )
         .join(tenant, tenant.c.id == token.c.tenant_id)
-        .where(token.c.hash == _p("hash", Key))
+        .where(token.c.hash == bound("hash", Key))
     )
 
 
 _INSERT_TENANT = Statement(_insert_tenant)
 _UPDATE_TENANT = Statement(_update_tenant)
 _TENANTS = Statement(_tenants)
-_TENANT_NAMED = Statement(lambda d: _tenants(d).where(tenant.c.name == _p("name", Key)))
+_TENANT_NAMED = Statement(lambda d: _tenants(d).where(tenant.c.name == bound("name", Key)))
 _INSERT_TOKEN = Statement(
     lambda d: insert(token).values(
-        id=_p("id", Key),
-        tenant_id=_p("tenant_id", Id),
-        name=_p("name", Text),
-        hash=_p("hash", Key),
-        scope=_p("scope", Text),
-        created=_p("created", BigInteger),
-        expires=_p("expires", BigInteger),
+        id=bound("id", Key),
+        tenant_id=bound("tenant_id", Id),
+        name=bound("name", Text),
+        hash=bound("hash", Key),
+        scope=bound("scope", Text),
+        created=bound("created", BigInteger),
+        expires=bound("expires", BigInteger),
     )
 )
 _TOKEN_BY_HASH = Statement(_token_by_hash)
 _TOKENS = Statement(lambda d: select(token).order_by(token.c.created, token.c.id))
 _REVOKE_TOKEN = Statement(
     lambda d: (
-        update(token).where(token.c.id == _p("id", Key), token.c.revoked.is_(None)).values(revoked=_p("at", BigInteger))
+        update(token)
+        .where(token.c.id == bound("id", Key), token.c.revoked.is_(None))
+        .values(revoked=bound("at", BigInteger))
     )
 )
 _TOUCH_TOKEN = Statement(
     lambda d: (
         update(token)
         .where(
-            token.c.id == _p("id", Key),
-            or_(token.c.last_used.is_(None), token.c.last_used < _p("before", BigInteger)),
+            token.c.id == bound("id", Key),
+            or_(token.c.last_used.is_(None), token.c.last_used < bound("before", BigInteger)),
         )
-        .values(last_used=_p("at", BigInteger))
+        .values(last_used=bound("at", BigInteger))
     )
 )
 _AUDIT = Statement(
     lambda d: insert(audit).values(
-        tenant_id=_p("tenant_id", Id),
-        id=_p("change_id", Id),
-        at=_p("at", BigInteger),
-        actor=_p("actor", Text),
-        action=_p("action", Key),
-        request_id=_p("request_id", Text),
+        tenant_id=bound("tenant_id", Id),
+        id=bound("change_id", Id),
+        at=bound("at", BigInteger),
+        actor=bound("actor", Text),
+        action=bound("action", Key),
+        request_id=bound("request_id", Text),
         detail=d.json("detail"),
     )
 )

@@ -33,7 +33,7 @@ from sqlalchemy import (
 from scim_server.storage.change import Change, Queued
 from scim_server.storage.commit_messages import enqueue, moves, queue_columns, replace_held
 from scim_server.storage.dialects import Dialect
-from scim_server.storage.statements import Compiled, Statement, compile_for
+from scim_server.storage.statements import Compiled, Statement, bound, compile_for
 from scim_server.storage.tables import (
     Id,
     Json,
@@ -198,15 +198,11 @@ def _sequence(shape: Shape, d: Dialect) -> Plan:
     )
 
 
-def _p(name: str, kind: Any) -> Any:
-    return bindparam(name, type_=kind)
-
-
 def _this(table: Any, id_column: Any) -> ColumnElement[bool]:
     return and_(
-        table.c.tenant_id == _p("tenant_id", Id),
-        table.c.type == _p("type", Key),
-        id_column == _p("resource_id", Id),
+        table.c.tenant_id == bound("tenant_id", Id),
+        table.c.type == bound("type", Key),
+        id_column == bound("resource_id", Id),
     )
 
 
@@ -215,30 +211,30 @@ def _row_values(d: Dialect) -> dict[str, Any]:
     return {
         "doc": d.json("doc"),
         "search": d.json("search"),
-        "active": _p("active", Boolean),
-        **{key: _p(key, Key) for key in keys},
+        "active": bound("active", Boolean),
+        **{key: bound(key, Key) for key in keys},
     }
 
 
 def _written(shape: Shape, d: Dialect) -> Any:
     table = resource.c
     if shape.write == "none":
-        nothing = select(literal_column("0", Integer).label("version"), _p("at", BigInteger).label("modified"))
+        nothing = select(literal_column("0", Integer).label("version"), bound("at", BigInteger).label("modified"))
         if not shape.guarded:
             return nothing
-        current = _this(resource, table.id) & (table.version == _p("expected_version", Integer))
+        current = _this(resource, table.id) & (table.version == bound("expected_version", Integer))
         return select(table.version, table.modified).where(current).with_for_update(read=True)
     if shape.write == "insert":
         made = {"tenant_id": Id, "type": Key, "created": BigInteger, "modified": BigInteger}
-        values = {name: _p("at" if kind is BigInteger else name, kind) for name, kind in made.items()}
-        values |= {"id": _p("resource_id", Id), "version": literal_column("1"), **_row_values(d)}
-        values["entitled"] = _p("entitled", Boolean)
+        values = {name: bound("at" if kind is BigInteger else name, kind) for name, kind in made.items()}
+        values |= {"id": bound("resource_id", Id), "version": literal_column("1"), **_row_values(d)}
+        values["entitled"] = bound("entitled", Boolean)
         return d.insert(resource).values(values).returning(table.version, table.modified)
     here = _this(resource, table.id)
     if shape.guarded:
-        here = and_(here, table.version == _p("expected_version", Integer))
+        here = and_(here, table.version == bound("expected_version", Integer))
     elif shape.named:
-        here = and_(here, table.display_name_key.is_not_distinct_from(_p("display_name_key", Key)))
+        here = and_(here, table.display_name_key.is_not_distinct_from(bound("display_name_key", Key)))
     if shape.in_turn and d.chains:
         here = and_(here, _in_turn())
     if shape.write == "delete":
@@ -248,22 +244,22 @@ def _written(shape: Shape, d: Dialect) -> Any:
     # lastModified of a resource never goes back, whatever the clocks of the servers say.
     forward = {
         "version": table.version + literal_column("1"),
-        "modified": d.greatest(table.modified, _p("at", BigInteger)),
+        "modified": d.greatest(table.modified, bound("at", BigInteger)),
     }
     values = forward if shape.write == "bump" else {**forward, **_row_values(d)}
     return update(resource).where(here).values(values).returning(table.version, table.modified)
 
 
 def _as_member() -> ColumnElement[bool]:
-    return and_(member.c.tenant_id == _p("tenant_id", Id), member.c.member_id == _p("resource_id", Id))
+    return and_(member.c.tenant_id == bound("tenant_id", Id), member.c.member_id == bound("resource_id", Id))
 
 
 def _its_groups() -> ColumnElement[bool]:
     return and_(
-        resource.c.tenant_id == _p("tenant_id", Id),
+        resource.c.tenant_id == bound("tenant_id", Id),
         resource.c.type == literal_column("'Group'"),
         resource.c.id.in_(select(member.c.group_id).where(_as_member())),
-        resource.c.id != _p("resource_id", Id),
+        resource.c.id != bound("resource_id", Id),
     )
 
 
@@ -277,20 +273,20 @@ def _groups_locked() -> ColumnElement[bool]:
 def _in_turn() -> ColumnElement[bool]:
     """True, once no other change of this group is under way. The event feed has the order of transaction numbers:
     whoever waits for a row has one already and may be overtaken, whoever waits here has none yet."""
-    key = func.hashtextextended(cast(_p("resource_id", Id), Text), literal_column("0"))
+    key = func.hashtextextended(cast(bound("resource_id", Id), Text), literal_column("0"))
     return cast(select(func.pg_advisory_xact_lock(key)).scalar_subquery(), Text) == literal_column("''")
 
 
 def _before(shape: Shape, d: Dialect, guard: ColumnElement[bool]) -> list[Any]:
     if shape.write != "delete":
         return []
-    own = and_(member.c.tenant_id == _p("tenant_id", Id), member.c.group_id == _p("resource_id", Id))
+    own = and_(member.c.tenant_id == bound("tenant_id", Id), member.c.group_id == bound("resource_id", Id))
     return [
         update(resource)
         .where(_its_groups(), guard)
         .values(
             version=resource.c.version + literal_column("1"),
-            modified=d.greatest(resource.c.modified, _p("at", BigInteger)),
+            modified=d.greatest(resource.c.modified, bound("at", BigInteger)),
         ),
         delete(member).where(or_(_as_member(), own), guard),
         delete(resource_value).where(_this(resource_value, resource_value.c.resource_id), guard),
@@ -299,7 +295,7 @@ def _before(shape: Shape, d: Dialect, guard: ColumnElement[bool]) -> list[Any]:
 
 def _after(shape: Shape, d: Dialect, guard: ColumnElement[bool]) -> list[Any]:
     parts: list[Any] = []
-    own = and_(member.c.tenant_id == _p("tenant_id", Id), member.c.group_id == _p("resource_id", Id))
+    own = and_(member.c.tenant_id == bound("tenant_id", Id), member.c.group_id == bound("resource_id", Id))
     if shape.replace_members:
         kept = d.any_of(member.c.member_id, "members_kept", Id)
         parts.append(delete(member).where(own, ~kept if shape.members_in else true(), guard))
@@ -333,7 +329,9 @@ def _after(shape: Shape, d: Dialect, guard: ColumnElement[bool]) -> list[Any]:
 def _add_members(d: Dialect, guard: ColumnElement[bool]) -> Any:
     new = d.rows("members_in", {"member_id": Id, "type": Key, "display": Text()})
     columns = ["tenant_id", "group_id", "member_id", "type", "display"]
-    source = select(_p("tenant_id", Id), _p("resource_id", Id), new.c.member_id, new.c.type, new.c.display).where(guard)
+    source = select(bound("tenant_id", Id), bound("resource_id", Id), new.c.member_id, new.c.type, new.c.display).where(
+        guard
+    )
     insert = d.insert(member).from_select(columns, source.order_by(new.c.member_id))
     key = [member.c.tenant_id, member.c.group_id, member.c.member_id]
     return insert.on_conflict_do_update(
@@ -346,11 +344,11 @@ def _add_values(d: Dialect, guard: ColumnElement[bool]) -> Any:
     new = d.rows("values_in", {"attr": Key, "value_key": Key, "exclusive": Boolean()})
     columns = ["tenant_id", "type", "attr", "value_key", "resource_id", "exclusive"]
     source = select(
-        _p("tenant_id", Id),
-        _p("type", Key),
+        bound("tenant_id", Id),
+        bound("type", Key),
         new.c.attr,
         new.c.value_key,
-        _p("resource_id", Id),
+        bound("resource_id", Id),
         new.c.exclusive,
     )
     return d.insert(resource_value).from_select(columns, source.where(guard))
@@ -358,14 +356,14 @@ def _add_values(d: Dialect, guard: ColumnElement[bool]) -> Any:
 
 def _audit(d: Dialect, guard: ColumnElement[bool]) -> Any:
     columns: dict[str, Any] = {
-        "tenant_id": _p("tenant_id", Id),
-        "id": _p("change_id", Id),
-        "at": _p("at", BigInteger),
-        "actor": _p("actor", Text),
-        "action": _p("audit_action", Key),
-        "resource_type": _p("type", Key),
-        "resource_id": _p("resource_id", Id),
-        "request_id": _p("request_id", Text),
+        "tenant_id": bound("tenant_id", Id),
+        "id": bound("change_id", Id),
+        "at": bound("at", BigInteger),
+        "actor": bound("actor", Text),
+        "action": bound("audit_action", Key),
+        "resource_type": bound("type", Key),
+        "resource_id": bound("resource_id", Id),
+        "request_id": bound("request_id", Text),
         "detail": d.json("detail"),
     }
     return d.insert(audit).from_select(list(columns), select(*columns.values()).where(guard))
@@ -378,11 +376,15 @@ def _credential_part(change: Change) -> str:
 
 
 def _its(table: Any) -> ColumnElement[bool]:
-    return and_(table.c.tenant_id == _p("tenant_id", Id), table.c.resource_id == _p("resource_id", Id))
+    return and_(table.c.tenant_id == bound("tenant_id", Id), table.c.resource_id == bound("resource_id", Id))
 
 
 def _set_credential(d: Dialect, guard: ColumnElement[bool]) -> Any:
-    columns = {"tenant_id": _p("tenant_id", Id), "resource_id": _p("resource_id", Id), "hash": _p("hash", Text)}
+    columns = {
+        "tenant_id": bound("tenant_id", Id),
+        "resource_id": bound("resource_id", Id),
+        "hash": bound("hash", Text),
+    }
     insert = d.insert(credential).from_select(list(columns), select(*columns.values()).where(guard))
     key = [credential.c.tenant_id, credential.c.resource_id]
     return insert.on_conflict_do_update(index_elements=key, set_={"hash": insert.excluded.hash})
@@ -391,19 +393,21 @@ def _set_credential(d: Dialect, guard: ColumnElement[bool]) -> Any:
 def _record_losses(d: Dialect, guard: ColumnElement[bool]) -> Any:
     lost = d.rows("losses", {"resource_id": Id, "how": Key, "remains": Json})
     columns: dict[str, Any] = {
-        "tenant_id": _p("tenant_id", Id),
+        "tenant_id": bound("tenant_id", Id),
         "resource_id": lost.c.resource_id,
-        "change_id": _p("change_id", Id),
-        "at": _p("at", BigInteger),
+        "change_id": bound("change_id", Id),
+        "at": bound("at", BigInteger),
         "how": lost.c.how,
-        "actor": _p("actor", Text),
+        "actor": bound("actor", Text),
         "remains": lost.c.remains,
     }
     return d.insert(deactivation).from_select(list(columns), select(*columns.values()).where(guard))
 
 
 def _keep_remains(d: Dialect, guard: ColumnElement[bool]) -> Any:
-    mine = and_(deactivation.c.tenant_id == _p("tenant_id", Id), deactivation.c.resource_id == _p("resource_id", Id))
+    mine = and_(
+        deactivation.c.tenant_id == bound("tenant_id", Id), deactivation.c.resource_id == bound("resource_id", Id)
+    )
     open_ = and_(deactivation.c.undone.is_(None), deactivation.c.remains.is_(None))
     return update(deactivation).where(mine, open_, guard).values(remains=d.json("remains"))
 
@@ -414,7 +418,7 @@ def _entitle(d: Dialect) -> Any:
     return (
         update(resource)
         .where(
-            resource.c.tenant_id == _p("tenant_id", Id),
+            resource.c.tenant_id == bound("tenant_id", Id),
             resource.c.type == literal_column("'User'"),
             resource.c.id == users.c.resource_id,
             resource.c.version == users.c.version,
@@ -429,7 +433,7 @@ ENTITLE = Statement(_entitle)
 
 def _count(d: Dialect, guard: ColumnElement[bool]) -> Any:
     columns = ["tenant_id", "type", "shard", "n"]
-    source = select(_p("tenant_id", Id), _p("type", Key), _p("shard", Integer), _p("delta", BigInteger))
+    source = select(bound("tenant_id", Id), bound("type", Key), bound("shard", Integer), bound("delta", BigInteger))
     insert = d.insert(counter).from_select(columns, source.where(guard))
     key = [counter.c.tenant_id, counter.c.type, counter.c.shard]
     return insert.on_conflict_do_update(index_elements=key, set_={"n": counter.c.n + insert.excluded.n})

@@ -7,7 +7,6 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     and_,
-    bindparam,
     case,
     exists,
     func,
@@ -20,12 +19,8 @@ from sqlalchemy import (
 
 from scim_server.storage.change import FEED
 from scim_server.storage.dialects import Dialect
+from scim_server.storage.statements import bound
 from scim_server.storage.tables import Id, Json, Key, outbox, subject
-
-
-def _p(name: str, kind: Any) -> Any:
-    return bindparam(name, type_=kind)
-
 
 _MESSAGE: dict[str, Any] = {
     "id": Id,
@@ -46,17 +41,17 @@ def moves(certain: bool, if_denied: bool, d: Dialect, guard: ColumnElement[bool]
     """Statements that move standings: the `certain` ones, and those only of subjects denied before. Each returns the
     standings it moved. Held messages move nothing."""
     said = d.rows("messages", _MESSAGE)
-    at = _p("at", BigInteger)
+    at = bound("at", BigInteger)
     returned = (subject.c.store, subject.c.subject, subject.c.epoch, subject.c.denied, subject.c.not_before)
     parts: list[Any] = []
     if certain:
         once = _once(said)
         columns: dict[str, Any] = {
-            "tenant_id": _p("tenant_id", Id),
+            "tenant_id": bound("tenant_id", Id),
             "store": once.c.store,
             "subject": once.c.subject,
-            "resource_id": func.coalesce(once.c.resource_id, _p("resource_id", Id)),
-            "change_id": _p("change_id", Id),
+            "resource_id": func.coalesce(once.c.resource_id, bound("resource_id", Id)),
+            "change_id": bound("change_id", Id),
             "epoch": at,
             "denied": once.c.denied,
             "not_before": at,
@@ -82,18 +77,18 @@ def moves(certain: bool, if_denied: bool, d: Dialect, guard: ColumnElement[bool]
         parts.append(
             update(subject)
             .where(
-                subject.c.tenant_id == _p("tenant_id", Id),
+                subject.c.tenant_id == bound("tenant_id", Id),
                 subject.c.store == said.c.store,
                 subject.c.subject == said.c.subject,
                 subject.c.denied,
                 # What this very change denies stays denied.
-                subject.c.change_id != _p("change_id", Id),
+                subject.c.change_id != bound("change_id", Id),
                 said.c.if_denied,
                 guard,
             )
             .values(
-                resource_id=func.coalesce(said.c.resource_id, _p("resource_id", Id)),
-                change_id=_p("change_id", Id),
+                resource_id=func.coalesce(said.c.resource_id, bound("resource_id", Id)),
+                change_id=bound("change_id", Id),
                 epoch=d.greatest(subject.c.epoch + literal_column("1"), at),
                 denied=literal_column("false", Boolean),
                 not_before=d.greatest(subject.c.not_before, at),
@@ -125,7 +120,7 @@ def enqueue(d: Dialect, guard: ColumnElement[bool], moved: list[Any] | None) -> 
     if moved is None:
         standing: Any = (
             select(subject)
-            .where(subject.c.tenant_id == _p("tenant_id", Id), subject.c.change_id == _p("change_id", Id))
+            .where(subject.c.tenant_id == bound("tenant_id", Id), subject.c.change_id == bound("change_id", Id))
             .subquery("standing")
         )
     elif moved:
@@ -135,9 +130,9 @@ def enqueue(d: Dialect, guard: ColumnElement[bool], moved: list[Any] | None) -> 
     joined = said.outerjoin(standing, and_(standing.c.store == said.c.store, standing.c.subject == said.c.subject))
     columns: dict[str, Any] = {
         "id": said.c.id,
-        "change_id": _p("change_id", Id),
-        "tenant_id": _p("tenant_id", Id),
-        "resource_id": func.coalesce(said.c.resource_id, _p("resource_id", Id)),
+        "change_id": bound("change_id", Id),
+        "tenant_id": bound("tenant_id", Id),
+        "resource_id": func.coalesce(said.c.resource_id, bound("resource_id", Id)),
         "store": said.c.store,
         "subject": said.c.subject,
         "action": said.c.action,
@@ -146,10 +141,10 @@ def enqueue(d: Dialect, guard: ColumnElement[bool], moved: list[Any] | None) -> 
         "denied": case((said.c.action != "notify", standing.c.denied)),
         "not_before": case((said.c.action != "notify", standing.c.not_before)),
         "data": said.c.data,
-        "created": _p("at", BigInteger),
+        "created": bound("at", BigInteger),
         "position": d.position(),
         # The feed is only read: nobody delivers its rows.
-        "settled": case((said.c.store == literal_column(f"'{FEED}'"), _p("at", BigInteger))),
+        "settled": case((said.c.store == literal_column(f"'{FEED}'"), bound("at", BigInteger))),
         "due": d.now() + said.c.delay_ms,
         "held": said.c.held,
     }
@@ -164,7 +159,7 @@ def replace_held(d: Dialect, guard: ColumnElement[bool]) -> Any:
     return (
         update(outbox)
         .where(
-            outbox.c.tenant_id == _p("tenant_id", Id),
+            outbox.c.tenant_id == bound("tenant_id", Id),
             outbox.c.store == said.c.store,
             outbox.c.subject == said.c.subject,
             outbox.c.settled.is_(None),
@@ -173,7 +168,7 @@ def replace_held(d: Dialect, guard: ColumnElement[bool]) -> Any:
             ~said.c.held,
             guard,
         )
-        .values(settled=_p("at", BigInteger), outcome=literal_column("'cancelled'"))
+        .values(settled=bound("at", BigInteger), outcome=literal_column("'cancelled'"))
     )
 
 

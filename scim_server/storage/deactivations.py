@@ -10,7 +10,6 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     Text,
-    bindparam,
     delete,
     func,
     literal_column,
@@ -20,7 +19,7 @@ from sqlalchemy import (
 
 from scim_server.storage.database import Database
 from scim_server.storage.dialects import Dialect
-from scim_server.storage.statements import Statement
+from scim_server.storage.statements import Statement, bound
 from scim_server.storage.tables import Id, counter, deactivation, outbox, resource
 
 
@@ -109,19 +108,15 @@ async def forget(database: Database, before: int) -> None:
     await database.write((_FORGET, {"before": before}))
 
 
-def _p(name: str, kind: Any) -> Any:
-    return bindparam(name, type_=kind)
-
-
 def _mine(table: Any) -> Any:
-    return table.c.tenant_id == _p("tenant_id", Id)
+    return table.c.tenant_id == bound("tenant_id", Id)
 
 
 def _count_since(d: Dialect) -> Any:
     recent = (
         select(literal_column("1"))
-        .where(_mine(deactivation), deactivation.c.at > _p("since", BigInteger), deactivation.c.undone.is_(None))
-        .limit(_p("limit", Integer))
+        .where(_mine(deactivation), deactivation.c.at > bound("since", BigInteger), deactivation.c.undone.is_(None))
+        .limit(bound("limit", Integer))
         .subquery("recent")
     )
     return select(func.count()).select_from(recent)
@@ -139,7 +134,7 @@ def _count_active(d: Dialect) -> Any:
 def _listing(d: Dialect) -> Any:
     return (
         select(deactivation)
-        .where(_mine(deactivation), deactivation.c.at > _p("since", BigInteger))
+        .where(_mine(deactivation), deactivation.c.at > bound("since", BigInteger))
         .order_by(deactivation.c.at.desc(), deactivation.c.resource_id, deactivation.c.change_id.desc())
     )
 
@@ -151,18 +146,18 @@ def _held(d: Dialect) -> Any:
 _COUNT_SINCE = Statement(_count_since)
 _COUNT_ACTIVE = Statement(_count_active)
 _LISTING = Statement(_listing)
-_LISTING_OF_ONE = Statement(lambda d: _listing(d).where(deactivation.c.resource_id == _p("resource_id", Id)))
+_LISTING_OF_ONE = Statement(lambda d: _listing(d).where(deactivation.c.resource_id == bound("resource_id", Id)))
 _HELD = Statement(_held)
-_HELD_OF_ONE = Statement(lambda d: _held(d).where(outbox.c.resource_id == _p("resource_id", Id)))
+_HELD_OF_ONE = Statement(lambda d: _held(d).where(outbox.c.resource_id == bound("resource_id", Id)))
 _MARK_UNDONE = Statement(
     lambda d: (
         update(deactivation)
         .where(
             _mine(deactivation),
-            deactivation.c.resource_id == _p("resource_id", Id),
-            deactivation.c.change_id == _p("change_id", Id),
+            deactivation.c.resource_id == bound("resource_id", Id),
+            deactivation.c.change_id == bound("change_id", Id),
         )
-        .values(undone=_p("at", BigInteger))
+        .values(undone=bound("at", BigInteger))
     )
 )
-_FORGET = Statement(lambda d: delete(deactivation).where(deactivation.c.at < _p("before", BigInteger)))
+_FORGET = Statement(lambda d: delete(deactivation).where(deactivation.c.at < bound("before", BigInteger)))

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Integer, and_, bindparam, case, func, literal_column, select, update
+from sqlalchemy import BigInteger, Integer, and_, case, func, literal_column, select, update
 
 from scim_server.storage.database import Database
 from scim_server.storage.dialects import Dialect
 from scim_server.storage.outbox import LEASE_MS, Claimed, claimed_from
-from scim_server.storage.statements import Statement
+from scim_server.storage.statements import Statement, bound
 from scim_server.storage.tables import Id, Key, outbox, subject, tenant
 
 
@@ -54,24 +54,20 @@ async def settle_echoes(database: Database, echoed: Sequence[Echoed]) -> None:
         await database.write((_SETTLE, {"echoed": rows}))
 
 
-def _p(name: str, kind: Any) -> Any:
-    return bindparam(name, type_=kind)
-
-
 def _claim(d: Dialect) -> Any:
     due = outbox.alias("due_echo")
     chosen = (
         select(due.c.id)
-        .where(due.c.store == _p("store", Key), due.c.echo_due <= d.now())
+        .where(due.c.store == bound("store", Key), due.c.echo_due <= d.now())
         .order_by(due.c.echo_due)
-        .limit(_p("limit", Integer))
+        .limit(bound("limit", Integer))
         .with_for_update(skip_locked=True)
     )
     name = select(tenant.c.name).where(tenant.c.id == outbox.c.tenant_id).scalar_subquery().label("tenant")
     return (
         update(outbox)
         .where(outbox.c.id.in_(chosen))
-        .values(echo_due=d.now() + _p("lease", BigInteger))
+        .values(echo_due=d.now() + bound("lease", BigInteger))
         .returning(*outbox.c, name)
     )
 

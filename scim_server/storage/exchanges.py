@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Integer, Text, bindparam, delete, select, true
+from sqlalchemy import BigInteger, Integer, Text, delete, select, true
 
 from scim_server.storage.database import Database
-from scim_server.storage.statements import Statement
+from scim_server.storage.statements import Statement, bound
 from scim_server.storage.tables import Id, Json, exchange
 
 
@@ -63,10 +63,6 @@ def _row(one: Exchange) -> dict[str, Any]:
     return {**fields, "content": {name: getattr(one, name) for name in ("sent", "meant", "quirks", "ignored")}}
 
 
-def _p(name: str, kind: Any) -> Any:
-    return bindparam(name, type_=kind)
-
-
 _COLUMNS: dict[str, Any] = {
     "tenant_id": Id,
     "request_id": Text(),
@@ -91,13 +87,13 @@ _KEEP = Statement(_keep)
 _OF_REQUEST = Statement(
     lambda d: (
         select(exchange)
-        .where(exchange.c.tenant_id == _p("tenant_id", Id), exchange.c.request_id == _p("request_id", Text))
+        .where(exchange.c.tenant_id == bound("tenant_id", Id), exchange.c.request_id == bound("request_id", Text))
         .order_by(exchange.c.at.desc())
         .limit(20)
     )
 )
 _FORGET = Statement(
     lambda d: delete(exchange).where(
-        exchange.c.tenant_id == _p("tenant_id", Id), exchange.c.at < _p("before", BigInteger)
+        exchange.c.tenant_id == bound("tenant_id", Id), exchange.c.at < bound("before", BigInteger)
     )
 )

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Integer, Text, bindparam, exists, literal_column, select, tuple_, union
+from sqlalchemy import BigInteger, Integer, Text, exists, literal_column, select, tuple_, union
 
 from scim_server.storage.change import FEED
 from scim_server.storage.database import Database, Row
 from scim_server.storage.dialects import Dialect
-from scim_server.storage.statements import Statement
+from scim_server.storage.statements import Statement, bound
 from scim_server.storage.tables import Id, audit, deactivation, outbox
 
 WRITES = 1_000  # of one request: more than a Bulk may have
@@ -122,55 +122,53 @@ def _confirmation(row: Any) -> Confirmation:
     )
 
 
-def _p(name: str, kind: Any) -> Any:
-    return bindparam(name, type_=kind)
-
-
 def _entries(d: Dialect) -> Any:
     # As a comparison of rows it is a range of the index, however far the reader has come.
-    place = tuple_(outbox.c.position, outbox.c.id) > tuple_(_p("position", BigInteger), _p("id", Id))
+    place = tuple_(outbox.c.position, outbox.c.id) > tuple_(bound("position", BigInteger), bound("id", Id))
     return (
         select(outbox.c.position, outbox.c.id, outbox.c.type, outbox.c.created, outbox.c.data)
         .where(
-            outbox.c.tenant_id == _p("tenant_id", Id),
+            outbox.c.tenant_id == bound("tenant_id", Id),
             outbox.c.store == literal_column(f"'{FEED}'", Text),
             place,
             outbox.c.position < d.settled_position(),
         )
         .order_by(outbox.c.position, outbox.c.id)
-        .limit(_p("limit", Integer))
+        .limit(bound("limit", Integer))
     )
 
 
 def _of_user(d: Dialect) -> Any:
     """A user's access may be lost by a write about a group: of such there is a deactivation row."""
-    mine = audit.c.tenant_id == _p("tenant_id", Id)
+    mine = audit.c.tenant_id == bound("tenant_id", Id)
     told = exists().where(outbox.c.change_id == audit.c.id, outbox.c.action != literal_column("'notify'", Text))
     writes = union(
-        select(audit.c.id).where(mine, audit.c.resource_id == _p("resource_id", Id), told),
+        select(audit.c.id).where(mine, audit.c.resource_id == bound("resource_id", Id), told),
         select(deactivation.c.change_id).where(
-            deactivation.c.tenant_id == _p("tenant_id", Id), deactivation.c.resource_id == _p("resource_id", Id)
+            deactivation.c.tenant_id == bound("tenant_id", Id), deactivation.c.resource_id == bound("resource_id", Id)
         ),
     )
     return _newest(select(audit).where(mine, audit.c.id.in_(writes)))
 
 
 def _newest(writes: Any) -> Any:
-    return writes.order_by(audit.c.id.desc()).limit(_p("limit", Integer))
+    return writes.order_by(audit.c.id.desc()).limit(bound("limit", Integer))
 
 
 _ENTRIES = Statement(_entries)
 _AT = Statement(
     lambda d: select(outbox.c.id).where(
-        outbox.c.id == _p("id", Id),
-        outbox.c.tenant_id == _p("tenant_id", Id),
+        outbox.c.id == bound("id", Id),
+        outbox.c.tenant_id == bound("tenant_id", Id),
         outbox.c.store == literal_column(f"'{FEED}'", Text),
-        outbox.c.position == _p("position", BigInteger),
+        outbox.c.position == bound("position", BigInteger),
     )
 )
 _OF_REQUEST = Statement(
     lambda d: _newest(
-        select(audit).where(audit.c.tenant_id == _p("tenant_id", Id), audit.c.request_id == _p("request_id", Text))
+        select(audit).where(
+            audit.c.tenant_id == bound("tenant_id", Id), audit.c.request_id == bound("request_id", Text)
+        )
     )
 )
 _OF_USER = Statement(_of_user)

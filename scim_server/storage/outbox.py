@@ -16,7 +16,6 @@ from sqlalchemy import (
     Integer,
     Text,
     and_,
-    bindparam,
     case,
     delete,
     exists,
@@ -32,7 +31,7 @@ from sqlalchemy import (
 from scim_server.storage.change import FEED, Action
 from scim_server.storage.database import Database, Row
 from scim_server.storage.dialects import Dialect
-from scim_server.storage.statements import Statement
+from scim_server.storage.statements import Statement, bound
 from scim_server.storage.tables import Id, Key, outbox, tenant
 
 LEASE_MS = 15_000
@@ -187,14 +186,10 @@ def _chosen(database: Database, store: str | None, ids: Sequence[str]) -> dict[s
     return {"store": store, "all": not ids, "ids": database.dialect.pack_list(list(ids))}
 
 
-def _p(name: str, kind: Any) -> Any:
-    return bindparam(name, type_=kind)
-
-
 def _is_chosen(d: Dialect) -> Any:
     return and_(
-        or_(_p("store", Key).is_(None), outbox.c.store == _p("store", Key)),
-        or_(_p("all", Boolean), d.any_of(outbox.c.id, "ids", Id)),
+        or_(bound("store", Key).is_(None), outbox.c.store == bound("store", Key)),
+        or_(bound("all", Boolean), d.any_of(outbox.c.id, "ids", Id)),
     )
 
 
@@ -216,21 +211,21 @@ def _claim(d: Dialect) -> Any:
     chosen = (
         select(candidate.c.id)
         .where(
-            candidate.c.store == _p("store", Key),
+            candidate.c.store == bound("store", Key),
             candidate.c.settled.is_(None),
             ~candidate.c.held,
             candidate.c.due <= d.now(),
             first,
         )
         .order_by(candidate.c.due, candidate.c.position, candidate.c.id)
-        .limit(_p("limit", Integer))
+        .limit(bound("limit", Integer))
         .with_for_update(skip_locked=True)
     )
     name = select(tenant.c.name).where(tenant.c.id == outbox.c.tenant_id).scalar_subquery().label("tenant")
     return (
         update(outbox)
         .where(outbox.c.id.in_(chosen))
-        .values(due=d.now() + _p("lease", BigInteger))
+        .values(due=d.now() + bound("lease", BigInteger))
         .returning(*outbox.c, name)
     )
 
@@ -283,7 +278,11 @@ def _forget(d: Dialect) -> Any:
             tuple_(later.c.position, later.c.id) > tuple_(outbox.c.position, outbox.c.id),
         )
     )
-    old = select(outbox.c.id).where(outbox.c.settled < _p("before", BigInteger), followed).limit(_p("limit", Integer))
+    old = (
+        select(outbox.c.id)
+        .where(outbox.c.settled < bound("before", BigInteger), followed)
+        .limit(bound("limit", Integer))
+    )
     return delete(outbox).where(outbox.c.id.in_(old)).returning(outbox.c.id)
 
 
@@ -292,7 +291,7 @@ _SETTLE = Statement(_settle)
 _HASTEN = Statement(
     lambda d: (
         update(outbox)
-        .where(outbox.c.store == _p("store", Key), outbox.c.settled.is_(None), outbox.c.due > d.now())
+        .where(outbox.c.store == bound("store", Key), outbox.c.settled.is_(None), outbox.c.due > d.now())
         .values(due=d.now())
     )
 )
@@ -308,7 +307,9 @@ _REPLAY = Statement(
     lambda d: (
         update(outbox)
         .where(
-            _is_chosen(d), outbox.c.outcome == literal_column("'refused'"), outbox.c.created >= _p("since", BigInteger)
+            _is_chosen(d),
+            outbox.c.outcome == literal_column("'refused'"),
+            outbox.c.created >= bound("since", BigInteger),
         )
         .values(settled=null(), outcome=null(), attempts=literal_column("0"), due=d.now())
         .returning(outbox.c.id)
@@ -316,7 +317,7 @@ _REPLAY = Statement(
 )
 _NEXT_DUE = Statement(
     lambda d: select((func.min(outbox.c.due) - d.now()).label("ms")).where(
-        outbox.c.store == _p("store", Key), outbox.c.settled.is_(None), ~outbox.c.held, outbox.c.due > d.now()
+        outbox.c.store == bound("store", Key), outbox.c.settled.is_(None), ~outbox.c.held, outbox.c.due > d.now()
     )
 )
 _BACKLOG = Statement(
@@ -349,7 +350,7 @@ _LISTING = Statement(
         .join(tenant, tenant.c.id == outbox.c.tenant_id)
         .where(or_(outbox.c.settled.is_(None), outbox.c.outcome == literal_column("'refused'")))
         .order_by(outbox.c.id)
-        .limit(_p("limit", Integer))
+        .limit(bound("limit", Integer))
     )
 )
 _FORGET = Statement(_forget)

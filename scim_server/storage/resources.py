@@ -2,12 +2,12 @@
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, Text, and_, bindparam, func, literal_column, select
+from sqlalchemy import BigInteger, ColumnElement, Integer, Text, and_, func, literal_column, select
 from sqlalchemy.sql import Select
 
 from scim_server.storage.database import Database, Row
 from scim_server.storage.dialects import Dialect
-from scim_server.storage.statements import Statement
+from scim_server.storage.statements import Statement, bound
 from scim_server.storage.tables import Id, Key, credential, member, resource, resource_value
 
 
@@ -113,10 +113,6 @@ def stored_from(row: Row) -> Stored:
     return Stored(resource_id, version, created, modified, bool(active), doc, in_groups, bool(entitled))
 
 
-def _p(name: str, kind: Any) -> Any:
-    return bindparam(name, type_=kind)
-
-
 def columns(d: Dialect, groups: bool) -> list[ColumnElement[Any]]:
     """What a SELECT on `resource` returns for `stored_from`."""
     table = resource.c
@@ -156,14 +152,16 @@ def _groups(d: Dialect) -> Any:
 
 def _load(d: Dialect, groups: bool) -> Select[Any]:
     return select(*columns(d, groups)).where(
-        resource.c.tenant_id == _p("tenant_id", Id), resource.c.type == _p("type", Key), resource.c.id == _p("id", Id)
+        resource.c.tenant_id == bound("tenant_id", Id),
+        resource.c.type == bound("type", Key),
+        resource.c.id == bound("id", Id),
     )
 
 
 def _load_many(d: Dialect, groups: bool) -> Select[Any]:
     return select(*columns(d, groups)).where(
-        resource.c.tenant_id == _p("tenant_id", Id),
-        resource.c.type == _p("type", Key),
+        resource.c.tenant_id == bound("tenant_id", Id),
+        resource.c.type == bound("type", Key),
         d.any_of(resource.c.id, "ids", Id),
     )
 
@@ -177,30 +175,30 @@ _LOAD_WITH_GROUPS = Statement(lambda d: _load(d, groups=True), many=_LOAD_MANY)
 def _members(d: Dialect) -> Select[Any]:
     return (
         select(member.c.member_id, member.c.type, member.c.display)
-        .where(member.c.tenant_id == _p("tenant_id", Id), member.c.group_id == _p("group_id", Id))
+        .where(member.c.tenant_id == bound("tenant_id", Id), member.c.group_id == bound("group_id", Id))
         .order_by(member.c.member_id)
     )
 
 
 _MEMBERS = Statement(_members)
-_MEMBERS_LIMITED = Statement(lambda d: _members(d).limit(_p("limit", Integer)))
+_MEMBERS_LIMITED = Statement(lambda d: _members(d).limit(bound("limit", Integer)))
 _MEMBERS_OF_MANY = Statement(
     lambda d: (
         select(member.c.group_id, member.c.member_id, member.c.type, member.c.display)
-        .where(member.c.tenant_id == _p("tenant_id", Id), d.any_of(member.c.group_id, "groups", Id))
+        .where(member.c.tenant_id == bound("tenant_id", Id), d.any_of(member.c.group_id, "groups", Id))
         .order_by(member.c.group_id, member.c.member_id)
-        .limit(_p("limit", BigInteger))
+        .limit(bound("limit", BigInteger))
     )
 )
 
 
 def _few_members(d: Dialect) -> Select[Any]:
-    found = _members(d).limit(_p("limit", Integer))
+    found = _members(d).limit(bound("limit", Integer))
     size = select(func.count().label("size")).select_from(found.subquery("counted")).subquery("counted")
     few = found.subquery("few")
     return (
         select(size.c.size, few.c.member_id, few.c.type, few.c.display)
-        .select_from(size.outerjoin(few, size.c.size <= _p("most", Integer)))
+        .select_from(size.outerjoin(few, size.c.size <= bound("most", Integer)))
         .order_by(few.c.member_id)
     )
 
@@ -210,7 +208,7 @@ _FEW_MEMBERS = Statement(_few_members)
 
 def _candidates(d: Dialect) -> list[ColumnElement[bool]]:
     return [
-        resource.c.tenant_id == _p("tenant_id", Id),
+        resource.c.tenant_id == bound("tenant_id", Id),
         resource.c.type.in_([literal_column("'User'", Text), literal_column("'Group'", Text)]),
         d.any_of(resource.c.id, "ids", Id),
     ]
@@ -219,7 +217,7 @@ def _candidates(d: Dialect) -> list[ColumnElement[bool]]:
 def _standing_in(d: Dialect) -> Select[Any]:
     its = and_(
         member.c.tenant_id == resource.c.tenant_id,
-        member.c.group_id == _p("group_id", Id),
+        member.c.group_id == bound("group_id", Id),
         member.c.member_id == resource.c.id,
     )
     found = resource.outerjoin(member, its)
@@ -231,20 +229,20 @@ _STANDING_IN = Statement(_standing_in)
 _TYPES = Statement(lambda d: select(resource.c.id, resource.c.type).where(*_candidates(d)))
 _HOLDER = Statement(
     lambda d: select(resource.c.id).where(
-        resource.c.tenant_id == _p("tenant_id", Id),
-        resource.c.type == _p("type", Key),
-        resource.c.unique_key == _p("unique_key", Key),
+        resource.c.tenant_id == bound("tenant_id", Id),
+        resource.c.type == bound("type", Key),
+        resource.c.unique_key == bound("unique_key", Key),
     )
 )
 _HASH = Statement(
     lambda d: select(credential.c.hash).where(
-        credential.c.tenant_id == _p("tenant_id", Id), credential.c.resource_id == _p("id", Id)
+        credential.c.tenant_id == bound("tenant_id", Id), credential.c.resource_id == bound("id", Id)
     )
 )
 _VALUES = Statement(
     lambda d: select(resource_value.c.attr, resource_value.c.value_key, resource_value.c.exclusive).where(
-        resource_value.c.tenant_id == _p("tenant_id", Id),
-        resource_value.c.type == _p("type", Key),
-        resource_value.c.resource_id == _p("id", Id),
+        resource_value.c.tenant_id == bound("tenant_id", Id),
+        resource_value.c.type == bound("type", Key),
+        resource_value.c.resource_id == bound("id", Id),
     )
 )

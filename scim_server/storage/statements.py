@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import bindparam
 from sqlalchemy.sql import ClauseElement
 
 from scim_server.storage.dialects import Dialect
@@ -27,6 +28,11 @@ class Compiled:
         """The driver's positional arguments. A missing parameter is a KeyError: a fault of ours, not of the client."""
         constants = self.constants
         return [given[name] if name in given else constants[name] for name in self.positions]
+
+
+def bound(name: str, kind: Any) -> Any:
+    """A named parameter. (Typed loosely: SQLAlchemy's own types do not follow columns through aliases and variants.)"""
+    return bindparam(name, type_=kind)
 
 
 class Statement:

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Integer, bindparam, delete, literal_column, or_, select, true
+from sqlalchemy import BigInteger, Integer, delete, literal_column, or_, select, true
 
 from scim_server.storage.database import Database
 from scim_server.storage.dialects import Dialect
-from scim_server.storage.statements import Statement
+from scim_server.storage.statements import Statement, bound
 from scim_server.storage.tables import Id, Key, resource, subject
 
 
@@ -84,34 +84,30 @@ async def spare(database: Database, tenant_id: str, store: str, subjects: Sequen
 _BEFORE_ALL = "00000000-0000-0000-0000-000000000000"
 
 
-def _p(name: str, kind: Any) -> Any:
-    return bindparam(name, type_=kind)
-
-
 def _people(d: Dialect, access: bool) -> Any:
     standing = resource.c.active & resource.c.entitled
     return (
         select(resource.c.id, d.json_text(resource.c.doc).label("doc"))
         .where(
-            resource.c.tenant_id == _p("tenant_id", Id),
+            resource.c.tenant_id == bound("tenant_id", Id),
             resource.c.type == literal_column("'User'"),
-            resource.c.id > _p("after", Id),
+            resource.c.id > bound("after", Id),
             standing if access else or_(~resource.c.active, ~resource.c.entitled),
         )
         .order_by(resource.c.id)
-        .limit(_p("limit", Integer))
+        .limit(bound("limit", Integer))
     )
 
 
 def _deny(d: Dialect) -> Any:
     said = d.rows("denials", {"subject": Key, "resource_id": Id})
-    at = _p("at", BigInteger)
+    at = bound("at", BigInteger)
     columns: dict[str, Any] = {
-        "tenant_id": _p("tenant_id", Id),
-        "store": _p("store", Key),
+        "tenant_id": bound("tenant_id", Id),
+        "store": bound("store", Key),
         "subject": said.c.subject,
         "resource_id": said.c.resource_id,
-        "change_id": _p("mark", Id),
+        "change_id": bound("mark", Id),
         "epoch": at,
         "denied": literal_column("true"),
         "not_before": at,
@@ -125,13 +121,13 @@ _STANDINGS = Statement(
     lambda d: (
         select(subject.c.subject, subject.c.epoch, subject.c.denied, subject.c.not_before)
         .where(
-            subject.c.tenant_id == _p("tenant_id", Id),
-            subject.c.store == _p("store", Key),
-            subject.c.subject > _p("after", Key),
-            or_(subject.c.denied, subject.c.not_before > _p("since", BigInteger)),
+            subject.c.tenant_id == bound("tenant_id", Id),
+            subject.c.store == bound("store", Key),
+            subject.c.subject > bound("after", Key),
+            or_(subject.c.denied, subject.c.not_before > bound("since", BigInteger)),
         )
         .order_by(subject.c.subject)
-        .limit(_p("limit", Integer))
+        .limit(bound("limit", Integer))
     )
 )
 _WITH_ACCESS = Statement(lambda d: _people(d, access=True))
@@ -141,9 +137,9 @@ _SPARE = Statement(
     lambda d: (
         delete(subject)
         .where(
-            subject.c.tenant_id == _p("tenant_id", Id),
-            subject.c.store == _p("store", Key),
-            subject.c.change_id == _p("mark", Id),
+            subject.c.tenant_id == bound("tenant_id", Id),
+            subject.c.store == bound("store", Key),
+            subject.c.change_id == bound("mark", Id),
             subject.c.denied,
             d.any_of(subject.c.subject, "subjects", Key),
         )
