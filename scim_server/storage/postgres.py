@@ -57,6 +57,7 @@ class PostgresDatabase:
 
     def __init__(self, pool: Pool, listen_url: str | None) -> None:
         self._pool = pool
+        self._loop = asyncio.get_running_loop()
         self._gathering = Gathering(self._read, POSTGRES.pack_list)
         self._listeners: list[Callable[[], None]] = []
         self._tasks = [asyncio.create_task(self._keep_statistics())]
@@ -167,7 +168,7 @@ class PostgresDatabase:
         await self._pool.aclose()
 
     async def _run(self, work: Callable[[Connection], Awaitable[Result]], *, repeat: bool = False) -> Result:
-        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        deadline = self._loop.time() + PATIENCE_S
         deadlocks = 0
         while True:
             try:
@@ -183,7 +184,7 @@ class PostgresDatabase:
             except asyncpg.UniqueViolationError as problem:
                 raise Taken(problem.constraint_name or "") from None
             except _GONE as problem:
-                if not repeat or asyncio.get_running_loop().time() > deadline:
+                if not repeat or self._loop.time() > deadline:
                     raise Unavailable(_TRY_AGAIN, {"Retry-After": "1"}) from problem
                 await asyncio.sleep(PAUSE_S)
 
@@ -207,7 +208,7 @@ class PostgresDatabase:
             try:
                 return await self._pool.acquire(deadline)
             except _GONE as problem:
-                if asyncio.get_running_loop().time() > deadline - PAUSE_S:
+                if self._loop.time() > deadline - PAUSE_S:
                     raise Unavailable(_TRY_AGAIN, {"Retry-After": "1"}) from problem
             await asyncio.sleep(PAUSE_S)
 
