@@ -26,8 +26,7 @@ from scim_server.settings import Settings
 from scim_server.storage import access as access_rows
 from scim_server.storage.database import Database
 from scim_server.storage.postgres import PostgresDatabase
-from scim_server.storage.schema import sqlite_path
-from scim_server.storage.sqlite import SqliteDatabase
+from scim_server.storage.sqlite import SqliteDatabase, sqlite_path
 from scim_server.usecases.access import Authenticator, create_tenant, issue_token
 from scim_server.usecases.deployment import Deployment, Subscriber
 from scim_server.usecases.exchanges import Recorder

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-import signal
+import sys
 import tempfile
 import time
 from typing import Annotated
@@ -39,10 +39,6 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, help="Processes; more than one needs Postgres.")] = 1,
 ) -> None:
     """Run the server."""
-    import uvicorn
-
-    from scim_server.web.protocol import PunctualProtocol
-
     settings = Settings.load()
     if workers > 1 and settings.is_sqlite:
         say("SQLite serves one process; use Postgres (SCIM_DATABASE_URL) for --workers above 1.")
@@ -51,22 +47,8 @@ def serve(
     if workers > 1:
         # Metrics of several processes meet in files.
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="scim-metrics-"))
-    # After an orderly stop uvicorn raises the signal again; a stop that was asked for is no failure.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    uvicorn.run(
-        "scim_server.app:from_environment",
-        factory=True,
-        host=host or settings.host,
-        port=settings.port if port is None else port,
-        workers=workers,
-        http=PunctualProtocol,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=10,
-        backlog=2048,
-    )
+    address = [host or settings.host, str(settings.port if port is None else port)]
+    os.execv(sys.executable, [sys.executable, "-m", "scim_server.server", *address, str(workers)])  # noqa: S606
 
 
 def _prepare_schema(settings: Settings) -> None:

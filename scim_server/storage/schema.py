@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from scim_server.protocol.errors import Unavailable
 from scim_server.storage.postgres import plain_url
-from scim_server.storage.sqlite import connect
+from scim_server.storage.sqlite import connect, sqlite_path
 
 _PACKAGED = Path(__file__).parent.parent / "_migrations"
 _IN_REPOSITORY = Path(__file__).parent.parent.parent / "migrations"
@@ -45,11 +45,6 @@ async def is_empty(url: str) -> bool:
     current: list[str | None] = []
     await _with_connection(url, lambda connection: current.append(_context(connection).get_current_revision()))
     return current[0] is None
-
-
-def sqlite_path(url: str) -> Path:
-    """The file of `sqlite:///relative.db` or `sqlite:////absolute.db`."""
-    return Path(url.removeprefix("sqlite:///")).expanduser()
 
 
 async def _with_connection(url: str, work: Callable[[Connection], None]) -> None:

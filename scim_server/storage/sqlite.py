@@ -141,6 +141,11 @@ class SqliteDatabase:
                     return
 
 
+def sqlite_path(url: str) -> Path:
+    """The file of `sqlite:///relative.db` or `sqlite:////absolute.db`."""
+    return Path(url.removeprefix("sqlite:///")).expanduser()
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """Open with the settings every connection of the product uses. Transactions are begun by hand."""
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)

@@ -14,8 +14,7 @@ from scim_server.sessions.port import Action, Delivery, Done, Finding, Gate, Out
 from scim_server.storage.change import Audit, Change, Message, Queued
 from scim_server.storage.database import Database
 from scim_server.storage.postgres import PostgresDatabase
-from scim_server.storage.schema import sqlite_path
-from scim_server.storage.sqlite import SqliteDatabase
+from scim_server.storage.sqlite import SqliteDatabase, sqlite_path
 from scim_server.storage.tables import outbox
 
 Answer = Callable[[Delivery], Outcome | Awaitable[Outcome]]

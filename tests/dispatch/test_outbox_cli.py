@@ -18,8 +18,8 @@ from scim_server.storage.access import tenant_named
 from scim_server.storage.change import Action, Audit, Change, Message
 from scim_server.storage.database import Database
 from scim_server.storage.outbox import Settlement, claim, settle
-from scim_server.storage.schema import migrate, sqlite_path
-from scim_server.storage.sqlite import SqliteDatabase
+from scim_server.storage.schema import migrate
+from scim_server.storage.sqlite import SqliteDatabase, sqlite_path
 from scim_server.usecases.access import create_tenant
 
 

@@ -9,14 +9,14 @@ from scim_server.storage.change import Audit, Change, ResourceRow, Write
 from scim_server.storage.database import Database, Row
 from scim_server.storage.dialects import Dialect
 from scim_server.storage.postgres import PostgresDatabase
-from scim_server.storage.sqlite import SqliteDatabase
+from scim_server.storage.sqlite import SqliteDatabase, sqlite_path
 from scim_server.storage.statements import Statement
 
 
 async def open_database(url: str) -> Database:
     """Whichever database the URL names."""
     if url.startswith("sqlite"):
-        return SqliteDatabase(schema.sqlite_path(url))
+        return SqliteDatabase(sqlite_path(url))
     return await PostgresDatabase.open(url, listen_url=None)
 
 

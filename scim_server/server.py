@@ -1,0 +1,37 @@
+"""`python -m scim_server.server HOST PORT WORKERS`: the server and nothing else.
+
+`scim-server serve` prepares the database and then becomes this program, so that migrations and the command line do
+not stay in the memory of every worker.
+"""
+
+import signal
+import sys
+
+import uvicorn
+
+from scim_server.web.protocol import PunctualProtocol
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT."""
+    host, port, workers = sys.argv[1:]
+    # After an orderly stop uvicorn raises the signal again; a stop that was asked for is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    uvicorn.run(
+        "scim_server.app:from_environment",
+        factory=True,
+        host=host,
+        port=int(port),
+        workers=int(workers),
+        http=PunctualProtocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=10,
+        backlog=2048,
+    )
+
+
+if __name__ == "__main__":
+    main()
