@@ -51,7 +51,7 @@ types:
 layers:
 	$(BIN)/lint-imports
 
-fuzz: $(READY) ## the property tests, with 50 times the examples
+fuzz: $(READY) ## the property tests, with 10,000 examples each
 	$(BIN)/pytest -m hypothesis --hypothesis-profile=fuzz --timeout=0 $(ARGS)
 
 chaos: $(READY) ## the tests that kill, freeze and restart things, many rounds

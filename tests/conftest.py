@@ -19,7 +19,7 @@ from services.redis import RedisServer
 Service = TypeVar("Service", PostgresServer, RedisServer)
 
 settings.register_profile("default", deadline=None)
-settings.register_profile("fuzz", deadline=None, max_examples=5_000, print_blob=True)
+settings.register_profile("fuzz", deadline=None, max_examples=10_000, print_blob=True)
 settings.load_profile("default")
 
 
