@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from termination.conftest import World
 from termination.crm import Crm
 from termination.process import toml_of
-from termination.scene import ROUTES, USER, Scene, by_delete, sessions_of
+from termination.scene import PATCH, ROUTES, USER, Person, Scene, by_delete, sessions_of
 
 from scim_server.protocol.errors import Uniqueness
 
@@ -30,6 +31,29 @@ async def test_sessions_are_gone_before_the_answer_arrives(scene: Scene, crm: Cr
     assert (kill["outcome"], kill["sessions"], kill["attempts"]) == ("done", 3, 1)
     assert crm.gate(leaver.subject) == (kill["epoch"], True, kill["not_before"])
     assert crm.gate(colleague.subject) is None
+
+
+WAYS: dict[str, Callable[[Person, Any], tuple[str, Any]]] = {
+    "replace": lambda person, value: ("PATCH", [{"op": "replace", "path": "active", "value": value}]),
+    "add": lambda person, value: ("PATCH", [{"op": "Add", "path": "active", "value": value}]),
+    "without path": lambda person, value: ("PATCH", [{"op": "replace", "value": {"active": value}}]),
+    "by name": lambda person, value: ("PATCH", [{"op": "replace", "path": f"{USER}:active", "value": value}]),
+    "put": lambda person, value: ("PUT", {"userName": person.user_name, "externalId": person.subject, "active": value}),
+}
+
+
+@pytest.mark.parametrize("value", [False, "False", "false"], ids=repr)
+@pytest.mark.parametrize("way", WAYS)
+async def test_each_way_to_write_it_terminates_once(scene: Scene, crm: Crm, way: str, value: Any) -> None:
+    leaver = await scene.hire()
+    crm.log_in(leaver.subject)
+    method, said = WAYS[way](leaver, value)
+    body = {"schemas": [USER], **said} if method == "PUT" else {"schemas": [PATCH], "Operations": said}
+    ended = await scene.idp.send(method, f"/Users/{leaver.id}", body)
+    assert sessions_of(ended) == 3
+    again = await scene.idp.send(method, f"/Users/{leaver.id}", body)
+    assert (again.status_code, "session-termination" in again.headers) == (200, False)
+    assert len(await scene.kills(leaver)) == 1
 
 
 @pytest.mark.parametrize("first", ROUTES[:4], ids=lambda route: route.__name__)
