@@ -92,6 +92,18 @@ def _is_pointed(node: Node) -> bool:
             return False
 
 
+def unique_key(query: Filter, resource_type: ResourceType) -> str | None:
+    """The unique key that a match has, where having it is all that the filter asks."""
+    test = query.root
+    if not isinstance(test, Comparison) or test.operator != "eq":
+        return None
+    if key_columns(resource_type).get(test.ref) != "unique_key":
+        return None
+    value = query.values[test.slot]
+    assert isinstance(value, str)
+    return index_key(value if test.ref.leaf.case_exact else fold(value))
+
+
 def arguments(query: Filter, resource_type: ResourceType, dialect: Dialect) -> dict[str, Any]:
     """The bound values, by name: f0, f1, … in the order of slots, and f0_key, f0_from, f0_to for the indexes."""
     given: dict[str, Any] = {}

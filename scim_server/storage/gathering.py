@@ -17,7 +17,7 @@ _Kind = tuple[Statement, Any, Any]  # statement, tenant and resource type: what 
 
 
 class Gathering:
-    """Groups the reads of one event loop; `read` runs one statement, `pack` makes a parameter of a list of ids."""
+    """Groups the reads of one event loop; `read` runs one statement, `pack` makes a parameter of a list of keys."""
 
     def __init__(self, read: Read, pack: Callable[[list[str]], Any]) -> None:
         self._read = read
@@ -26,13 +26,12 @@ class Gathering:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def read(self, one: Statement, many: Statement, given: Parameters) -> Sequence[Any]:
-        """The rows of `one`, whose key is `id`; those of `many` begin with it and are asked for by `ids`. Raises what
-        reading raises."""
+        """The row of `one`, if there is one; `many` asks for several by `keys`. Raises what reading raises."""
         kind = (one, given["tenant_id"], given["type"])
         waiting = self._waiting.get(kind)
         if waiting is not None:
             turn: asyncio.Future[Sequence[Any]] = asyncio.get_running_loop().create_future()
-            waiting.append((given["id"], turn))
+            waiting.append((given[one.key], turn))
             return await turn
         waiting = self._waiting[kind] = []
         try:
@@ -55,13 +54,13 @@ class Gathering:
             del self._waiting[kind]
 
     async def _answer(self, kind: _Kind, many: Statement, turns: list[_Turn]) -> None:
-        _, tenant_id, resource_type = kind
+        one, tenant_id, resource_type = kind
         problem: ScimError = Unavailable("The database was left before it answered; repeat the request as it is.")
         found: dict[str, Any] | None = None
         try:
-            ids = self._pack([wanted for wanted, _ in turns])
-            rows = await self._read(many, {"tenant_id": tenant_id, "type": resource_type, "ids": ids})
-            found = {row[0]: row for row in rows}
+            keys = self._pack([wanted for wanted, _ in turns])
+            rows = await self._read(many, {"tenant_id": tenant_id, "type": resource_type, "keys": keys})
+            found = {row[one.key]: row for row in rows}
         except ScimError as refusal:
             problem = refusal
         finally:

@@ -18,8 +18,8 @@ from scim_server.protocol.attributes import AttributeRef, ResourceType
 from scim_server.protocol.filter import Filter
 from scim_server.storage.database import Database, Row
 from scim_server.storage.dialects import Dialect
-from scim_server.storage.filter_sql import arguments, condition, is_pointed
-from scim_server.storage.resources import Stored, columns, stored_from
+from scim_server.storage.filter_sql import arguments, condition, is_pointed, unique_key
+from scim_server.storage.resources import Stored, columns, find, stored_from
 from scim_server.storage.sort_sql import SortKey, sort_key
 from scim_server.storage.statements import Statement
 from scim_server.storage.tables import Id, Key, counter, resource
@@ -89,6 +89,11 @@ async def search(
 ) -> Found:
     """A page of matches (`limit` 0: only the total). Raises TooMany when the filter costs too much."""
     found: list[Placed] = []
+    key = None if query is None else unique_key(query, resource_type)
+    if key is not None and limit and sort.by is None:
+        only = await find(database, tenant_id, resource_type.name, key, groups=groups)
+        found = [] if only is None else [Placed(only, None)]
+        return Found(len(found), found[offset:])
     if limit:
         given = {"offset": offset, "limit": limit}
         rows = await _read(database, tenant_id, resource_type, query, _Page(sort, groups), given)

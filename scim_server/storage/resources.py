@@ -33,12 +33,20 @@ async def load(database: Database, tenant_id: str, kind: str, resource_id: str, 
     return stored_from(rows[0]) if rows else None
 
 
+async def find(database: Database, tenant_id: str, kind: str, unique_key: str, *, groups: bool) -> Stored | None:
+    """The resource that has this unique key, as `load` loads one."""
+    given = {"tenant_id": tenant_id, "type": kind, "unique_key": unique_key}
+    rows = await database.read(_FIND_WITH_GROUPS if groups else _FIND, given)
+    return stored_from(rows[0]) if rows else None
+
+
 async def load_many(database: Database, tenant_id: str, kind: str, ids: list[str]) -> list[Stored]:
     """Those of `ids` that exist, with the groups they are in."""
     if not ids:
         return []
-    given = {"tenant_id": tenant_id, "type": kind, "ids": database.dialect.pack_list(ids)}
-    return [stored_from(row) for row in await database.read(_LOAD_MANY, given)]
+    given = {"tenant_id": tenant_id, "type": kind, "keys": database.dialect.pack_list(ids)}
+    assert _LOAD_WITH_GROUPS.many is not None
+    return [stored_from(row) for row in await database.read(_LOAD_WITH_GROUPS.many, given)]
 
 
 async def members_of(database: Database, tenant_id: str, group_id: str, limit: int | None = None) -> list[list[Any]]:
@@ -150,26 +158,23 @@ def _groups(d: Dialect) -> Any:
     return select(d.json_pairs(pairs.c.id, pairs.c.display)).select_from(pairs).scalar_subquery()
 
 
-def _load(d: Dialect, groups: bool) -> Select[Any]:
-    return select(*columns(d, groups)).where(
-        resource.c.tenant_id == bound("tenant_id", Id),
-        resource.c.type == bound("type", Key),
-        resource.c.id == bound("id", Id),
+def _here() -> list[ColumnElement[bool]]:
+    return [resource.c.tenant_id == bound("tenant_id", Id), resource.c.type == bound("type", Key)]
+
+
+def _by(key: str, kind: Any, *, groups: bool) -> Statement:
+    """Of one resource by a key that no other of its type has."""
+    column = resource.c[key]
+    many = Statement(lambda d: select(*columns(d, groups), column).where(*_here(), d.any_of(column, "keys", kind)))
+    return Statement(
+        lambda d: select(*columns(d, groups)).where(*_here(), column == bound(key, kind)), many=many, key=key
     )
 
 
-def _load_many(d: Dialect, groups: bool) -> Select[Any]:
-    return select(*columns(d, groups)).where(
-        resource.c.tenant_id == bound("tenant_id", Id),
-        resource.c.type == bound("type", Key),
-        d.any_of(resource.c.id, "ids", Id),
-    )
-
-
-_LOAD_MANY = Statement(lambda d: _load_many(d, groups=True))
-_LOAD_MANY_BARE = Statement(lambda d: _load_many(d, groups=False))
-_LOAD = Statement(lambda d: _load(d, groups=False), many=_LOAD_MANY_BARE)
-_LOAD_WITH_GROUPS = Statement(lambda d: _load(d, groups=True), many=_LOAD_MANY)
+_LOAD = _by("id", Id, groups=False)
+_LOAD_WITH_GROUPS = _by("id", Id, groups=True)
+_FIND = _by("unique_key", Key, groups=False)
+_FIND_WITH_GROUPS = _by("unique_key", Key, groups=True)
 
 
 def _members(d: Dialect) -> Select[Any]:

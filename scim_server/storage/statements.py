@@ -37,13 +37,16 @@ def bound(name: str, kind: Any) -> Any:
 
 class Statement:
     """One statement for every dialect. `build` returns the Core construct for the dialect it is given. `many`, of a
-    read by the key `id`: the same for a list `ids`, with the key as its first column (gathering.py)."""
+    read of one row by `key`: the same for a list `keys`, with a column `key` (gathering.py)."""
 
-    __slots__ = ("_build", "_compiled", "many")
+    __slots__ = ("_build", "_compiled", "key", "many")
 
-    def __init__(self, build: Callable[[Dialect], ClauseElement], many: "Statement | None" = None) -> None:
+    def __init__(
+        self, build: Callable[[Dialect], ClauseElement], *, many: "Statement | None" = None, key: str = "id"
+    ) -> None:
         self._build = build
         self.many = many
+        self.key = key
         self._compiled: dict[str, Compiled] = {}
 
     def compiled(self, dialect: Dialect) -> Compiled:

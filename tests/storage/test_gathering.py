@@ -38,11 +38,11 @@ class Table:
         self.problem: Exception | None = None
 
     async def read(self, statement: Statement, given: Parameters) -> Sequence[Any]:
-        self.asked.append(given["ids"] if statement is MANY else given["id"])
+        self.asked.append(given["keys"] if statement is MANY else given["id"])
         await self.free.wait()
         if statement is MANY and self.problem is not None:
             raise self.problem
-        return [(id_,) for id_ in (given["ids"] if statement is MANY else [given["id"]])]
+        return [{"id": id_} for id_ in (given["keys"] if statement is MANY else [given["id"]])]
 
 
 def _reads(table: Table, *ids: str) -> list["asyncio.Task[Sequence[Any]]"]:
@@ -56,7 +56,7 @@ async def test_those_who_come_while_one_is_read_go_out_together() -> None:
     reads = _reads(table, "a", "b", "c")
     await asyncio.sleep(0)
     table.free.set()
-    assert await asyncio.gather(*reads) == [[("a",)], [("b",)], [("c",)]]
+    assert await asyncio.gather(*reads) == [[{"id": "a"}], [{"id": "b"}], [{"id": "c"}]]
     assert table.asked == ["a", ["b", "c"]]
 
 
@@ -67,7 +67,7 @@ async def test_a_failure_reaches_everybody_who_shared_it() -> None:
     await asyncio.sleep(0)
     table.free.set()
     first, *others = await asyncio.gather(*reads, return_exceptions=True)
-    assert first == [("a",)]
+    assert first == [{"id": "a"}]
     assert others == [table.problem, table.problem]
 
 
@@ -79,5 +79,5 @@ async def test_who_is_gone_harms_nobody() -> None:
         gone.cancel()
     table.free.set()
     answers = await asyncio.gather(*reads, return_exceptions=True)
-    assert [answers[1], answers[3]] == [[("b",)], [("d",)]]
+    assert [answers[1], answers[3]] == [[{"id": "b"}], [{"id": "d"}]]
     assert table.asked == ["a", ["b", "c", "d"]]
