@@ -1,5 +1,6 @@
 """uvicorn's HTTP protocol with a deadline for what comes before a request: a connection that sends nothing, or trickles
-its headers, is closed. (Bodies have their own deadline, in body.py; idle keep-alive is uvicorn's.)
+its headers, is closed. (Bodies have their own deadline, in body.py; idle keep-alive is uvicorn's.) What is not HTTP is
+told so as a SCIM error, like every other refusal.
 """
 
 import asyncio
@@ -7,7 +8,12 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from scim_server.web.reply import MEDIA_TYPE, error_body
+
 HEADERS_S = 10.0
+_NOT_HTTP = error_body(
+    400, "This is not a request of HTTP/1.1 that can be read; check the client or the proxy before it."
+)
 
 
 class PunctualProtocol(HttpToolsProtocol):
@@ -31,6 +37,16 @@ class PunctualProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._stop()
         super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        head = (
+            "HTTP/1.1 400 Bad Request",
+            f"content-type: {MEDIA_TYPE}",
+            f"content-length: {len(_NOT_HTTP)}",
+            "connection: close",
+        )
+        self.transport.write("\r\n".join((*head, "", "")).encode() + _NOT_HTTP)
+        self.transport.close()
 
     def _start(self) -> None:
         self._deadline = self.loop.call_later(HEADERS_S, self._close)

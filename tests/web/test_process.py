@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import orjson
 import pytest
 from services.processes import free_port, kill_tree
 
@@ -69,6 +71,13 @@ def serving(folder: Path, *arguments: str, **settings: str) -> Iterator[Served]:
             process.communicate()
 
 
+def exchange(port: int, sent: bytes) -> bytes:
+    """What comes back for these bytes until the server closes the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
+        connection.sendall(sent)
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
 def test_it_serves_stops_and_remembers(tmp_path: Path) -> None:
     with serving(tmp_path, database_url=f"sqlite:///{tmp_path}/scim.db") as served:
         made = httpx.post(
@@ -86,6 +95,10 @@ def test_it_serves_stops_and_remembers(tmp_path: Path) -> None:
         for path in ("/scim%2Fv2%2FUsers", "//scim/v2//Users/", "/scim/v2/Users%2F"):
             assert httpx.get(f"http://127.0.0.1:{served.port}{path}").status_code == 401
         assert httpx.get(f"{served.base}/Users?attributes=" + "a" * 20_000, headers=served.headers).status_code == 414
+        for what in (b"\x16\x03\x01\x02\x00", b"GET /scim/v2/Users?x=" + b"a" * 70_000 + b" HTTP/1.1"):
+            said_to = exchange(served.port, what + b"\r\n\r\n")
+            assert said_to.startswith(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/scim+json\r\n")
+            assert orjson.loads(said_to.partition(b"\r\n\r\n")[2])["status"] == "400"
 
         code, said = served.stop()
         assert code == 0
