@@ -24,6 +24,9 @@ from scim_server.storage.statements import Parameters, Statement
 CHANNEL = "scim_outbox"
 PATIENCE_S = 2.0  # how long a request waits for a connection while Postgres restarts or the pool is empty
 PAUSE_S = 0.05
+# How long a statement may take before Postgres counts as gone: a machine that froze never says so.
+ANSWER_S = 15.0
+UPKEEP_S = 60.0
 RECONNECT_S = 1.0
 STATISTICS_S = 1.0
 _GROWN = """
@@ -103,6 +106,7 @@ class PostgresDatabase:
         try:
             return await self._run(fetch, repeat=True)
         except (TimeoutError, asyncpg.QueryCanceledError):
+            await self.ping()  # raises Unavailable where it is the database, not the query
             raise TooMany(
                 "The query took too long; narrow it down with an indexed attribute such as userName or externalId."
             ) from None
@@ -141,14 +145,14 @@ class PostgresDatabase:
             async with connection.transaction():
                 return [await connection.fetch(one.sql, *one.arguments(given)) for one, given in compiled]
 
-        return await self._run(run)
+        return await self._run(run, limit_s=UPKEEP_S)
 
     async def wake(self) -> None:
         async def notify(connection: Connection) -> None:
             await connection.execute("SELECT pg_notify($1, '')", CHANNEL)
 
         try:
-            await self._run(notify)
+            await self._run(notify, limit_s=PATIENCE_S)
         except Unavailable:
             _log.debug("wake-up lost; the next poll finds the work")
 
@@ -159,7 +163,7 @@ class PostgresDatabase:
         async def select_one(connection: Connection) -> None:
             await connection.execute("SELECT 1")
 
-        await self._run(select_one)
+        await self._run(select_one, limit_s=PATIENCE_S)
 
     async def aclose(self) -> None:
         for task in self._tasks:
@@ -167,12 +171,15 @@ class PostgresDatabase:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._pool.aclose()
 
-    async def _run(self, work: Callable[[Connection], Awaitable[Result]], *, repeat: bool = False) -> Result:
+    async def _run(
+        self, work: Callable[[Connection], Awaitable[Result]], *, repeat: bool = False, limit_s: float | None = None
+    ) -> Result:
+        limit_s = limit_s or ANSWER_S
         deadline = self._loop.time() + PATIENCE_S
         deadlocks = 0
         while True:
             try:
-                return await self._once(work, deadline)
+                return await self._once(work, deadline, limit_s)
             except TimeoutError:
                 raise
             except asyncpg.DeadlockDetectedError:
@@ -188,13 +195,19 @@ class PostgresDatabase:
                     raise Unavailable(_TRY_AGAIN, {"Retry-After": "1"}) from problem
                 await asyncio.sleep(PAUSE_S)
 
-    async def _once(self, work: Callable[[Connection], Awaitable[Result]], deadline: float) -> Result:
+    async def _once(self, work: Callable[[Connection], Awaitable[Result]], deadline: float, limit_s: float) -> Result:
         connection = await self._acquire(deadline)
         clean = False
+        patience = asyncio.timeout(limit_s)
         try:
-            result = await work(connection)
+            async with patience:
+                result = await work(connection)
             clean = True
             return result
+        except TimeoutError as problem:
+            if not patience.expired():  # the work had a limit of its own
+                raise
+            raise Unavailable(_TRY_AGAIN, {"Retry-After": "1"}) from problem
         except _GONE:
             raise
         except asyncpg.PostgresError:  # a refusal of this one statement
@@ -223,7 +236,7 @@ class PostgresDatabase:
         while True:
             await asyncio.sleep(STATISTICS_S)
             try:
-                await self._run(analyze)
+                await self._run(analyze, limit_s=UPKEEP_S)
             except (Unavailable, asyncpg.PostgresError) as problem:
                 _log.debug("statistics not refreshed: %s", type(problem).__name__)
 
