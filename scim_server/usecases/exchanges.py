@@ -64,7 +64,7 @@ class Recorder:
         """Keep one request of a tenant that wants it."""
         if not caller.options.request_log_days or len(self._waiting) >= QUEUE:
             return
-        rewritten = _bounded(meant) if meant is not sent else None
+        rewritten = None if meant == sent else _bounded(meant)
         self._waiting.append(
             Exchange(
                 caller.tenant_id,

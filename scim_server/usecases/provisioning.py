@@ -255,7 +255,7 @@ async def _write(
         return Written(stored, False, ignored=step.ignored, quirks=step.quirks)
     row = _row(rt, step.after, active, caller)
     said = await _consequences(deployment, caller, rt, before, after, plan)
-    values_before, values_after = values_of(step.before, rt), values_of(step.after, rt)
+    values_before, values_after = (set(), set()) if same else (values_of(step.before, rt), values_of(step.after, rt))
     # Edits of members alone commute: they need no guard, and many clients may make them at once. Where groups give
     # access, though, a replacement must know whom it puts out.
     bump = same and if_match is None and not (plan.replace and caller.options.access_groups)
