@@ -82,6 +82,13 @@ class StoreSettings(BaseModel):
     subject: Subject = Field(default="{id}")  # type: ignore[assignment]  # validate_default parses it
     url: Address
 
+    @field_validator("subject")
+    @classmethod
+    def _of_a_person(cls, subject: Template) -> Template:
+        if set(subject.names()) <= {"tenant"}:
+            raise ValueError("names no attribute, so everybody would have the same key: write for example {externalId}")
+        return subject
+
 
 def _with_preset(known: Mapping[str, Mapping[str, Any]], given: Any) -> Any:
     if not isinstance(given, Mapping) or given.get("preset") is None:
@@ -149,6 +156,13 @@ class RedisSettings(StoreSettings):
                 raise ValueError(f"{template.text}: {{sid}} may stand there once")
         return templates
 
+    @field_validator("index_key", "gate_key")
+    @classmethod
+    def _of_one_person(cls, key: Template | None) -> Template | None:
+        if key is not None and "subject" not in key.names():
+            raise ValueError("a key without {subject} would stand for everybody")
+        return key
+
     @field_validator("value_contains")
     @classmethod
     def _anchored(cls, templates: tuple[Template, ...]) -> tuple[Template, ...]:
@@ -205,6 +219,8 @@ class SqlSettings(StoreSettings):
         for statement in self.statements:
             if "subject" not in statement.names():
                 raise ValueError("a statement without :subject would end everybody's sessions")
+        if isinstance(self.gate_statement, Statement) and "subject" not in self.gate_statement.names():
+            raise ValueError("a gate_statement without :subject would stand for everybody")
         return self
 
 

@@ -34,6 +34,8 @@ def read_stores(entries: Iterable[Mapping[str, Any]]) -> list[SessionStoreSettin
     stores: list[SessionStoreSettings] = []
     problems: list[str] = []
     names: Counter[Any] = Counter()
+    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+        raise StoreConfigError(["session_stores: write [[session_stores]], in double brackets, above each store"])
     for number, entry in enumerate(entries, 1):
         label = f'session store "{entry["name"]}"' if entry.get("name") else f"session store number {number}"
         names[entry.get("name")] += 1

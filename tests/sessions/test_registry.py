@@ -64,6 +64,11 @@ def test_the_kinds_and_their_defaults() -> None:
         ({**REDIS, "sentinels": ["a"], "service": "x"}, 'write "host:port"'),
         ({**REDIS, "max_session_days": 0}, "max_session_days: "),
         ({**REDIS, "subject": "{"}, "subject: template"),
+        ({**REDIS, "subject": "externalId"}, "subject: names no attribute"),
+        ({**REDIS, "subject": "{tenant}"}, "subject: names no attribute"),
+        ({**REDIS, "index_key": "i:{tenant}"}, "index_key: a key without {subject} would stand for everybody"),
+        ({**REDIS, "gate_key": "g:{tenant}"}, "gate_key: a key without {subject} would stand for everybody"),
+        ({**SQL, "gate_statement": "UPDATE g SET e = :epoch"}, "a gate_statement without :subject"),
         ({**SQL, "statements": ["DELETE FROM s"]}, "would end everybody's sessions"),
         ({**SQL, "statements": ["DELETE FROM s WHERE u = :user"]}, "statements.0: :user is not known"),
         ({**SQL, "statements": ["DELETE FROM s WHERE u = ':subject"]}, "is never closed"),
@@ -81,6 +86,12 @@ def test_a_fault_is_told_with_its_place(entry: dict[str, Any], problem: str) -> 
     assert any(problem in line for line in told.value.problems), told.value.problems
     assert "hunter2" not in str(told.value)
     assert "p{x}w" not in str(told.value)
+
+
+@pytest.mark.parametrize("entries", [REDIS, "redis", [1]])
+def test_entries_that_are_no_list_of_tables_are_told(entries: Any) -> None:
+    with pytest.raises(StoreConfigError, match=r"write \[\[session_stores\]\]"):
+        read_stores(entries)
 
 
 def test_all_faults_of_all_entries_are_told_at_once() -> None:
