@@ -53,14 +53,15 @@ def _set_active(user: str, tenant: str, active: bool, override: bool) -> None:
             raise Failure(f"Tenant {tenant} has no user with the id, userName or externalId {user!r}.")
         if not active:
             receipt = await operations.cut_off(parts.deployment, caller, found)
-            return found.active or receipt is not None, receipt
+            # Somebody inactive may be in all the same: their sessions are looked for once more.
+            return True, receipt or await operations.revoke(parts.deployment, caller, found)
         written = await operations.set_active(parts.deployment, caller, found, True)
         return written.changed, written.receipt
 
     changed, receipt = with_deployment(work)
     state = "active" if active else "inactive"
     if not changed:
-        say(f"{user} was {state} already; nothing was done.")
+        say(f"{user} was active already; nothing was done.")
     else:
         say(f"{user} is {state}.")
     if receipt is not None:

@@ -40,7 +40,7 @@ def check(as_json: bool = AS_JSON) -> None:
                         "store": subscriber.name,
                         "tenant": tenant.name,
                         "result": "ok" if finding.ok else "FAULT",
-                        "what": finding.what,
+                        "what": finding.what.removeprefix(f"{subscriber.name}: "),
                         "hint": finding.hint,
                     }
                     for finding in findings
@@ -51,7 +51,11 @@ def check(as_json: bool = AS_JSON) -> None:
     if not rows:
         say("No session store is configured: add [[session_stores]] to scim-server.toml; see docs/session-stores.md.")
         raise typer.Exit(1)
-    show(rows, as_json, ("store", "tenant", "result", "what", "hint"))
+    show(rows, as_json, ("store", "tenant", "result", "what"))
+    if not as_json:
+        hints = dict.fromkeys((row["store"], row["what"], row["hint"]) for row in rows if row["hint"])
+        for store, what, hint in hints:
+            print(f"\n{store}: {what}:\n  {hint}")
     if any(row["result"] != "ok" for row in rows):
         raise typer.Exit(1)
 
@@ -73,7 +77,7 @@ def show_(user: User, tenant: str = TENANT, as_json: bool = AS_JSON) -> None:
             try:
                 found = await parts.lines[subscriber.name].store.show(tenant, subject)
             except StoreUnreachable as problem:
-                raise Failure(f"Session store {subscriber.name}: {problem}") from None
+                raise Failure(f"Session store {problem}") from None
             rows += [
                 {
                     "store": subscriber.name,
@@ -83,7 +87,7 @@ def show_(user: User, tenant: str = TENANT, as_json: bool = AS_JSON) -> None:
                     "expires_in_s": one.expires_in_s,
                 }
                 for one in found
-            ]
+            ] or [{"store": subscriber.name, "subject": subject, "kind": "none listed"}]
         return rows
 
     show(with_deployment(work), as_json, ("store", "subject", "kind", "id", "expires_in_s"))
@@ -117,8 +121,20 @@ def status(as_json: bool = AS_JSON) -> None:
             if entry and entry.oldest_kill is not None:
                 since += f", oldest pending kill {moment(entry.oldest_kill)}"
             detail = f"{entry.waiting} messages, {since}" if entry else "nothing on its way"
+            if name in parts.lines:
+                try:
+                    await parts.lines[name].store.fingerprint()
+                except StoreUnreachable as problem:
+                    state, detail = "down", f"{str(problem).removeprefix(f'{name}: ')}; {detail}"
             rows.append({"what": "session store", "name": name, "state": state, "detail": detail})
-        for tenant_id, name in [(tenant.id, tenant.name) for tenant in await tenants(database)]:
+        if not rows:
+            rows.append({"what": "session store", "name": "", "state": "none", "detail": "see docs/session-stores.md"})
+        known = {tenant.id: tenant for tenant in await tenants(database)}
+        for tenant_id, tenant in known.items():
+            name = tenant.name
+            if (tenant.frozen_until or 0) > now:
+                until = f"until {moment(tenant.frozen_until)}"
+                rows.append({"what": "tenant", "name": name, "state": "frozen", "detail": until})
             lacking = await operations.unresolved_stores(parts.deployment, tenant_id, name)
             rows += [
                 {
@@ -132,9 +148,8 @@ def status(as_json: bool = AS_JSON) -> None:
         for token in await tokens(database):
             days = days_left(token, now)
             if days is not None and days < 30:
-                rows.append(
-                    {"what": "token", "name": token.id, "state": "expires", "detail": f"in {max(days, 0)} days"}
-                )
+                when = f"in {max(days, 0)} days: {token.name} of tenant {known[token.tenant_id].name}"
+                rows.append({"what": "token", "name": token.id, "state": "expires", "detail": when})
         return rows
 
     show(with_deployment(work), as_json, ("what", "name", "state", "detail"))

@@ -57,7 +57,8 @@ def show_(name: Name, as_json: bool = AS_JSON) -> None:
         show([{**_row(tenant), "options": {row["option"]: row["value"] for row in rows}}], True, ())
     else:
         show([_row(tenant)], False, ("name", "created", "frozen_until"))
-        show(rows, False, ("option", "value", "values"))
+        print()
+        show([{**row, "value": _as_set(row["value"])} for row in rows], False, ("option", "value", "values"))
 
 
 @app.command("set")
@@ -111,6 +112,13 @@ def duration_ms(text: str) -> int:
     if not found:
         raise Failure(f"{text!r} is not a duration; write for example 30m, 2h or 365d.")
     return int(found[1]) * _UNITS[found[2]] * 1000
+
+
+def _as_set(value: Any) -> str:
+    """An option's value as `tenant set` takes it."""
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _row(tenant: TenantRow) -> dict[str, Any]:

@@ -118,6 +118,9 @@ def show(rows: Sequence[Mapping[str, Any]], as_json: bool, columns: Sequence[str
     if as_json:
         print(orjson.dumps(list(rows), option=orjson.OPT_INDENT_2).decode())
         return
+    if not rows:
+        say("Nothing to list.")
+        return
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
         table.add_row(*(Text("" if row.get(name) is None else str(row[name])) for name in columns))

@@ -105,7 +105,7 @@ async def check_subjects(deployment: Deployment, tenant_id: str, tenant: str, su
     lacking, looked_at = await _lacking(deployment, tenant_id, tenant, subscriber)
     text = subscriber.template.text
     if not looked_at:
-        return [Finding(True, f"subject {text}: no users yet")]
+        return [Finding(True, f"subject {text}: no active users yet")]
     if not lacking:
         return [Finding(True, f"subject {text}: all of {looked_at} active users have it")]
     hint = "map the attribute in the identity provider, or change the store's subject; kills of these find nothing"
