@@ -31,7 +31,7 @@ _SECRETS = re.compile(
     r"|(?i:bearer)\s+[^\s\"',]+"
 )
 _URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+@")
-_EMAIL = re.compile(r"([\w.+'#-])[\w.+'#-]*@([\w-]+(?:\.[\w-]+)+)")
+_EMAIL = re.compile(r"(\w)[\w.+'#-]*@([\w-]+(?:\.[\w-]+)+)")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SILENT = frozenset({"password", "secret", "authorization"})
 
@@ -50,6 +50,7 @@ def configure(level: str) -> None:
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _without_colour,
                 structlog.processors.format_exc_info,
                 redact,
                 structlog.processors.JSONRenderer(),
@@ -112,6 +113,11 @@ def mask(text: str) -> str:
 def mask_literals(text: str) -> str:
     """A filter for the access log: every quoted value becomes "***" (RFC 7644 §7.5.2)."""
     return mask(_QUOTED.sub('"***"', text))
+
+
+def _without_colour(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    line.pop("color_message", None)  # uvicorn's second copy of the text, for terminals
+    return line
 
 
 def _merge_request(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
