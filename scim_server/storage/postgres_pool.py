@@ -33,8 +33,7 @@ class Pool:
         whatever connecting raises."""
         connection = self._pop()
         if connection is None:
-            async with asyncio.timeout_at(deadline):
-                connection = await self._wait()
+            connection = await self._wait(deadline)
         self._taken.add(connection)
         return connection
 
@@ -63,21 +62,25 @@ class Pool:
             self._discard(connection)
         return None
 
-    async def _wait(self) -> Connection:
+    async def _wait(self, deadline: float) -> Connection:
         while not self._vacant:
             turn: asyncio.Future[Connection | None] = self._loop.create_future()
             self._waiting.append(turn)
+            expiry = self._loop.call_at(deadline, _expire, turn)  # a fraction of what asyncio.timeout costs
             try:
                 connection = await turn
             except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
+                if turn.done() and not turn.cancelled() and turn.exception() is None:
                     self._pass_on(turn.result())
                 raise
+            finally:
+                expiry.cancel()
             if connection is not None:
                 return connection
         self._vacant -= 1
         try:
-            return await self._connect()
+            async with asyncio.timeout_at(deadline):
+                return await self._connect()
         except BaseException:
             self._leave()
             raise
@@ -114,3 +117,8 @@ class Pool:
             connection.terminate()
         finally:
             self._leave()
+
+
+def _expire(turn: "asyncio.Future[Connection | None]") -> None:
+    if not turn.done():
+        turn.set_exception(TimeoutError())
