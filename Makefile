@@ -55,10 +55,10 @@ fuzz: $(READY) ## the property tests, with 10,000 examples each
 	$(BIN)/pytest -m hypothesis --hypothesis-profile=fuzz --timeout=0 $(ARGS)
 
 chaos: $(READY) ## the tests that kill, freeze and restart things, many rounds
-	SCIM_CHAOS_ROUNDS=$${SCIM_CHAOS_ROUNDS:-100} $(BIN)/pytest -m chaos --timeout=0 $(ARGS)
+	SCIM_CHAOS_ROUNDS=$${SCIM_CHAOS_ROUNDS:-240} $(BIN)/pytest -m chaos --timeout=0 $(ARGS)
 
 bench: $(READY) ## the published figures, measured here
-	$(BIN)/python -m benchmarks $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)
 
 # Existing pins stay; `make lock ARGS=--upgrade` moves them. The image installs the second file: the first one's subset.
 lock: .venv/bin/python ## resolve pyproject.toml again into requirements.lock (ARGS=--upgrade: newest versions)

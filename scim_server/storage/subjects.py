@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Integer, delete, literal_column, or_, select, true
+from sqlalchemy import BigInteger, Integer, and_, delete, exists, literal_column, or_, select, true
 
 from scim_server.storage.database import Database
 from scim_server.storage.dialects import Dialect
 from scim_server.storage.statements import Statement, bound
-from scim_server.storage.tables import Id, Key, resource, subject
+from scim_server.storage.tables import Id, Key, outbox, resource, subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,11 @@ class Denial:
 async def standings(
     database: Database, tenant_id: str, store: str, *, after: str, since: int, limit: int
 ) -> list[Standing]:
-    """Subjects of a store, in key order from `after`: all that are denied, and those let in again after `since`."""
+    """Subjects of a store, in key order from `after`: all that are denied, and those let in again after `since`.
+
+    Not who was let in again while their kill still waits: under their open gate it would come too late, and spare
+    the sessions that it is meant for.
+    """
     given = {"tenant_id": tenant_id, "store": store, "after": after, "since": since, "limit": limit}
     rows = await database.read(_STANDINGS, given)
     return [Standing(row["subject"], row["epoch"], bool(row["denied"]), row["not_before"]) for row in rows]
@@ -117,6 +121,14 @@ def _deny(d: Dialect) -> Any:
     return insert.on_conflict_do_nothing().returning(subject.c.subject)
 
 
+_KILL_WAITS = exists().where(
+    outbox.c.tenant_id == subject.c.tenant_id,
+    outbox.c.store == subject.c.store,
+    outbox.c.subject == subject.c.subject,
+    outbox.c.action == literal_column("'terminate'"),
+    outbox.c.settled.is_(None),
+    ~outbox.c.held,
+)
 _STANDINGS = Statement(
     lambda d: (
         select(subject.c.subject, subject.c.epoch, subject.c.denied, subject.c.not_before)
@@ -124,7 +136,7 @@ _STANDINGS = Statement(
             subject.c.tenant_id == bound("tenant_id", Id),
             subject.c.store == bound("store", Key),
             subject.c.subject > bound("after", Key),
-            or_(subject.c.denied, subject.c.not_before > bound("since", BigInteger)),
+            or_(subject.c.denied, and_(subject.c.not_before > bound("since", BigInteger), ~_KILL_WAITS)),
         )
         .order_by(subject.c.subject)
         .limit(bound("limit", Integer))

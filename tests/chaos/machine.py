@@ -11,14 +11,14 @@ from termination.conftest import migrate
 ROUNDS = int(os.environ.get("SCIM_CHAOS_ROUNDS", "20"))
 
 
-def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """For a fixture with the parameters sqlite and postgres: a migrated database."""
+def migrated_url(request: pytest.FixtureRequest, tmp_path: Path, server: str = "postgres") -> Iterator[str]:
+    """For a fixture with the parameters sqlite and postgres: a migrated database, if of Postgres then in `server`."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/scim.db"
         migrate(url)
         yield url
         return
-    postgres: PostgresServer = request.getfixturevalue("postgres")
+    postgres: PostgresServer = request.getfixturevalue(server)
     url = postgres.create_database()
     migrate(url)
     yield url

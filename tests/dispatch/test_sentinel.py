@@ -14,6 +14,7 @@ from termination.scene import until
 
 from scim_server.clock import new_id, now_ms
 from scim_server.dispatch.sentinels import Sentinels
+from scim_server.dispatch.worker import Worker
 from scim_server.storage.access import tenant_named
 from scim_server.storage.sentinels import look, made_good, note
 from scim_server.storage.subjects import Denial, deny
@@ -61,6 +62,19 @@ async def test_sessions_of_those_let_in_again_are_spared(beating: Ward, site: Si
     gate = site.crm.gate("eve")
     assert gate is not None
     assert gate[1] is False  # a session of before it has a lower epoch, and stays dead
+
+
+async def test_a_kill_that_waits_is_not_made_late_by_the_return_that_follows_it(beating: Ward, site: Site) -> None:
+    await beating.commit("terminate", "eve", denied=True)
+    await beating.commit("lift", "eve", denied=False)
+    site.crm.lose_everything()
+    site.crm.log_in("eve")  # a session of before the kill came back, its gate did not
+    await beating.look_and_mend()
+    worker = Worker(beating.database, beating.parts.lines)
+    worker.start()
+    await until(lambda: (site.crm.gate("eve") or (0, True, 0))[1] is False, within_s=10)
+    await worker.aclose()
+    assert site.crm.alive("eve") == 0
 
 
 @pytest.mark.parametrize("crm", ["sql"], indirect=True)

@@ -19,7 +19,7 @@ from scim_server.sessions.port import Done
 from scim_server.sessions.registry import read_stores
 from scim_server.settings import Settings
 from scim_server.storage.access import tenant_named
-from scim_server.storage.change import Action, Audit, Change, Message, ResourceRow
+from scim_server.storage.change import Action, Audit, Change, Committed, Message, ResourceRow
 from scim_server.storage.statements import Statement
 from scim_server.storage.subjects import standings
 from scim_server.storage.tables import outbox, sentinel
@@ -133,12 +133,17 @@ class Ward:
         await self.sentinels.look("crm")
         await self.sentinels.mend("crm")
 
-    async def _move(self, action: Action, subjects: tuple[str, ...], denied: bool) -> Delivered:
+    async def commit(self, action: Action, *subjects: str, denied: bool) -> Committed:
+        """Commit a move of these subjects, which nobody delivers."""
         messages = tuple(
             Message(new_id(), "crm", subject, action, "user.deactivated", {"id": subject}, denied=denied)
             for subject in subjects
         )
-        committed = await self.database.commit(self._change("none", messages=messages))
+        committed: Committed = await self.database.commit(self._change("none", messages=messages))
+        return committed
+
+    async def _move(self, action: Action, subjects: tuple[str, ...], denied: bool) -> Delivered:
+        committed = await self.commit(action, *subjects, denied=denied)
         delivered = await self.parts.deployment.terminator.deliver_now(TENANT, committed.queued)
         assert [type(outcome) for outcome in delivered.outcomes.values()] == [Done] * len(subjects), delivered
         return delivered
