@@ -13,7 +13,8 @@ _HOW = "Send the header 'Authorization: Bearer <token>' with a token of this ten
 
 
 async def authenticate(request: Request) -> Caller:
-    """The caller. Raises Unauthorized for a missing, broken, unknown or expired token."""
+    """The caller. Raises Unauthorized for a missing, broken, unknown or expired token, and TooManyRequests when its
+    tenant has had its share. Once a request: the outermost layer counts the caller out again."""
     header = request.headers.get("authorization")
     if header is None:
         raise Unauthorized(f"There is no Authorization header. {_HOW}")
@@ -24,6 +25,7 @@ async def authenticate(request: Request) -> Caller:
     site = site_of(request)
     caller = await site.authenticator.caller(token, request_id(request), site.deployment.now())
     log.bind(tenant=caller.tenant, actor=caller.actor)
+    request.scope["scim.shares"].enter(caller.tenant_id)
     request.scope["scim.caller"] = caller
     return caller
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote_plus
 from scim_server import log, metrics
 from scim_server.clock import new_id
 from scim_server.web.reply import MEDIA_TYPE, error_body
+from scim_server.web.shares import Shares
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -19,7 +20,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_CONCURRENT = 500
-ALWAYS_ANSWERED = ("/livez", "/readyz")
+ALWAYS_ANSWERED = ("/livez", "/readyz", "/metrics")
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32_768
 MAX_TARGET = 16_384
@@ -34,6 +35,7 @@ class Edge:
     def __init__(self, app: App) -> None:
         self._app = app
         self._running = 0
+        self._shares = Shares()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,10 +51,14 @@ class Edge:
             await answer.error(status, detail)
             return
         self._running += 1
+        scope["scim.shares"] = self._shares
         try:
             await self._run(scope, receive, answer)
         finally:
             self._running -= 1
+            caller = scope.get("scim.caller")
+            if caller is not None:
+                self._shares.leave(caller.tenant_id)
 
     async def _run(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         started = time.perf_counter()

@@ -1,5 +1,6 @@
 """Every refusal is a SCIM Error in SCIM's media type, with a detail that helps and nothing that leaks."""
 
+import asyncio
 from typing import Any
 
 import asyncpg
@@ -179,3 +180,21 @@ async def test_a_saturated_server_says_so_and_stays_alive(tenant: Tenant, monkey
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
         assert answer.headers["Content-Type"] == SCIM_JSON
     assert (await tenant.get("http://scim.test/livez")).status_code == 200
+    assert (await tenant.get("http://scim.test/metrics")).status_code == 200
+
+
+async def test_a_tenant_that_takes_all_places_leaves_some_to_others(
+    server: Server, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scim_server.web.shares.MAX_OF_A_TENANT", 3)
+    other = await server.tenant()
+    waits = [asyncio.create_task(other.get("http://scim.test/events?wait=2")) for _ in range(4)]
+    done, waiting = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+
+    (refused,) = [wait.result() for wait in done]
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
+    assert refused.headers["Content-Type"] == SCIM_JSON
+    assert (await tenant.get("/Users")).status_code == 200
+    assert (await other.get("/Users")).status_code == 429
+    assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
+    assert (await other.get("/Users")).status_code == 200
