@@ -9,12 +9,14 @@ import sys
 
 import uvicorn
 
+from scim_server import log
 from scim_server.web.protocol import PunctualProtocol
 
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     host, port, workers = sys.argv[1:]
+    log.configure("info")  # for the process that binds and starts workers; each worker sets the level that is asked for
     # After an orderly stop uvicorn raises the signal again; a stop that was asked for is no failure.
     signal.signal(signal.SIGTERM, lambda *_: None)
     uvicorn.run(

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from scim_server import log
 from scim_server.cli.terminal import Failure, load_settings, say
 from scim_server.protocol.errors import Unavailable
 from scim_server.settings import Settings
@@ -44,7 +43,6 @@ def serve(
     if workers > 1 and settings.is_sqlite:
         say("SQLite serves one process; use Postgres (SCIM_DATABASE_URL) for --workers above 1.")
         raise typer.Exit(2)
-    log.configure(settings.log_level)  # of this process: with several workers it is it that binds and watches
     _prepare_schema(settings)
     if workers > 1:
         # Metrics of several processes meet in files.
