@@ -24,7 +24,7 @@ _ACCESS = logging.getLogger("scim_server.access")
 _LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 _request: ContextVar[Fields | None] = ContextVar("request", default=None)
 # A text without any of these has nothing to mask.
-_SUSPICIOUS = re.compile(r"[@_\s]")
+_SUSPICIOUS = re.compile(r"[@_]|bearer", re.IGNORECASE)
 _SECRETS = re.compile(
     r"scim_[0-9a-f]{12}_[\w-]+"  # bearer tokens
     r"|whsec_[\w+/=-]+"  # webhook secrets
@@ -105,6 +105,8 @@ def redact(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[st
 def mask(text: str) -> str:
     """Tokens, webhook secrets and passwords in addresses become ***; of an e-mail address its first letter and domain
     stay, so that an operator can still tell two apart."""
+    if not _SUSPICIOUS.search(text):
+        return text
     text = _SECRETS.sub("***", text)
     text = _URL_PASSWORD.sub(r"\1:***@", text)
     return _EMAIL.sub(r"\1***@\2", text)
@@ -126,7 +128,7 @@ def _merge_request(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMa
 
 def _masked(value: Any) -> Any:
     if isinstance(value, str):
-        return mask(value) if _SUSPICIOUS.search(value) else value
+        return mask(value)
     if isinstance(value, Mapping):
         return {k: "***" if str(k).lower() in _SILENT else _masked(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
