@@ -160,6 +160,13 @@ def _line(fault: Mapping[str, Any]) -> str:
     return f"{PREFIX}{name.upper()}: {fault['msg'].removeprefix('Value error, ')}"
 
 
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Names that look like settings and are none, such as SCIM_TOKNE. Not a fault: others may share the prefix."""
+    known = {f"{PREFIX}{name.upper()}{end}" for name in Settings.model_fields for end in ("", "_FILE")}
+    known.add(f"{PREFIX}CONFIG")
+    return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+
+
 def _from_environment(environment: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
     known = set(Settings.model_fields) - {"session_stores"}
     found: dict[str, Any] = {}

@@ -3,8 +3,11 @@
 Exit codes: 0 done, 1 failed with one clear line, 2 usage. Each verb does its work through the same use cases as HTTP.
 """
 
+from typing import Annotated
+
 import typer
 
+from scim_server import __version__
 from scim_server.cli import amends, outbox, people, requests, serve, stores, tenants, tokens
 from scim_server.cli.terminal import run_guarded
 
@@ -15,6 +18,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"scim-server {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def scim_server(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """A SCIM 2.0 server that ends a leaver's CRM sessions before it answers."""
+
+
 app.command()(serve.demo)
 app.command()(serve.serve)
 app.command()(serve.migrate)

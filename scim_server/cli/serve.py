@@ -11,7 +11,7 @@ import typer
 
 from scim_server.cli.terminal import Failure, load_settings, say
 from scim_server.protocol.errors import Unavailable
-from scim_server.settings import Settings
+from scim_server.settings import Settings, unknown_variables
 from scim_server.storage import schema
 
 WAIT_FOR_DATABASE_S = 30
@@ -40,6 +40,8 @@ def serve(
 ) -> None:
     """Run the server."""
     settings = Settings.load()
+    for name in unknown_variables(os.environ):
+        say(f"{name} is not a setting and has no effect; docs/operations.md lists those that are.")
     if workers > 1 and settings.is_sqlite:
         say("SQLite serves one process; use Postgres (SCIM_DATABASE_URL) for --workers above 1.")
         raise typer.Exit(2)
