@@ -4,9 +4,11 @@ Each reads what is there, lets the protocol decide what it becomes, derives what
 one Change. Races are decided by the version guard: whoever comes second reads again.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import orjson
 
@@ -31,6 +33,7 @@ from scim_server.usecases.passwords import credential_of
 from scim_server.usecases.protection import refuse_to_harm
 
 TRIES = 5
+_turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # of resources that several want to write now
 IfMatch = frozenset[int] | None
 
 
@@ -224,7 +227,10 @@ async def _retrying(
     if_match: IfMatch,
     attempt: Callable[[Stored], Awaitable[Written]],
 ) -> Written:
-    for _ in range(TRIES):
+    """Read and attempt until nobody else's write comes in between. Whoever came too late once takes turns with the
+    others of this process, so that a crowd on one resource is served and not sent away."""
+
+    async def read_and_attempt() -> Written:
         stored = await resources.load(
             deployment.database, caller.tenant_id, rt.name, resource_id, groups=rt.name == "User"
         )
@@ -234,10 +240,20 @@ async def _retrying(
             raise PreconditionFailed(
                 f'If-Match does not name the current version W/"{stored.version}"; read the resource again.'
             )
+        return await attempt(stored)
+
+    turn = _turns.get(resource_id)
+    if turn is None:
         try:
-            return await attempt(stored)
+            return await read_and_attempt()
         except Stale:
-            continue
+            turn = _turns.setdefault(resource_id, asyncio.Lock())
+    async with turn:
+        for _ in range(TRIES):
+            try:
+                return await read_and_attempt()
+            except Stale:
+                continue
     raise unsettled()
 
 
