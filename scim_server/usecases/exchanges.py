@@ -90,6 +90,8 @@ class Recorder:
                 await exchanges.keep(self._database, batch)
             except ScimError as problem:
                 _log.warning("%d requests cannot be explained later: %r", len(batch), problem.__cause__ or problem)
+            except Exception:  # noqa: BLE001 (one record that no database takes must not end the records of everybody)
+                _log.exception("%d requests cannot be explained later", len(batch))
 
     async def _run(self) -> None:
         while True:

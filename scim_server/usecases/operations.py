@@ -1,5 +1,7 @@
 """What people do rather than identity providers: find a person, cut them off, end their sessions, look at stores."""
 
+import json
+
 import orjson
 
 from scim_server.events.derive import revocation
@@ -38,7 +40,7 @@ async def find_user_by(deployment: Deployment, caller: Caller, attribute: str, v
         if not is_id(value):
             return None
         return await resources.load(deployment.database, caller.tenant_id, "User", value.lower(), groups=False)
-    query = filters.parse(f"{attribute} eq {orjson.dumps(value).decode()}", rt, INTEROP)
+    query = filters.parse(f"{attribute} eq {json.dumps(value)}", rt, INTEROP)
     page = await listing.search(
         deployment.database, caller.tenant_id, rt, query, sort=Sort(), offset=0, limit=2, groups=False
     )

@@ -10,7 +10,7 @@ from scim_server.usecases import exchanges
 from scim_server.web.address import Endpoint
 from scim_server.web.auth import reader
 from scim_server.web.reply import json_answer
-from scim_server.web.site import site_of
+from scim_server.web.site import asked_request_id, site_of
 
 
 def recorded(endpoint: Endpoint) -> Endpoint:
@@ -40,7 +40,7 @@ def _record(request: Request, status: int, error: str | None) -> None:
         caller,
         at=site.deployment.now(),
         method=request.method,
-        path=scope["path"],
+        path=scope["path"].replace("\0", "\ufffd"),  # no database takes a NUL
         status=status,
         error=error,
         sent=sent,
@@ -53,7 +53,7 @@ def _record(request: Request, status: int, error: str | None) -> None:
 async def show(request: Request) -> Response:
     """GET /requests/{id}: a request as sent, as meant, what it changed, and its receipt; by its X-Request-Id."""
     caller = await reader(request)
-    found = await exchanges.explain(site_of(request).deployment, caller, request.path_params["id"])
+    found = await exchanges.explain(site_of(request).deployment, caller, asked_request_id(request))
     if not found:
         raise NotFound("No request of this tenant with this id is kept; they are forgotten after some days.")
     return json_answer({"requests": found})

@@ -14,7 +14,7 @@ from scim_server.usecases.queries import Stored
 from scim_server.web.auth import authenticate, reader
 from scim_server.web.body import read_json
 from scim_server.web.reply import json_answer
-from scim_server.web.site import request_id, site_of
+from scim_server.web.site import asked_request_id, request_id, site_of
 
 MAX_EVENTS = 1_000
 MAX_WAIT_S = 60
@@ -52,7 +52,7 @@ async def revoke(request: Request) -> Response:
 async def receipt(request: Request) -> Response:
     """GET /receipts/{request id}: what became of the kills of one request."""
     caller = await reader(request)
-    found = await receipts.of_request(site_of(request).deployment, caller, request.path_params["id"])
+    found = await receipts.of_request(site_of(request).deployment, caller, asked_request_id(request))
     if not found:
         raise NotFound("No write of this tenant has this request id.")
     return json_answer({"receipts": found})

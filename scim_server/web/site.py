@@ -15,6 +15,7 @@ from scim_server.usecases.deployment import Deployment
 from scim_server.usecases.exchanges import Recorder
 
 BASE_PATH = "/scim/v2"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _HOST = re.compile(r"[A-Za-z0-9._-]+(?::\d{1,5})?|\[[0-9A-Fa-f:.]+\](?::\d{1,5})?")
 
 
@@ -79,6 +80,12 @@ def meant(request: Request, body: Any) -> Any:
     """Remember what a body was taken to mean, for who asks later; gives the body."""
     request.scope["scim.meant"] = body
     return body
+
+
+def asked_request_id(request: Request) -> str:
+    """The request id in the address; "", which no request has, where that cannot be one."""
+    asked = str(request.path_params["id"])
+    return asked if _REQUEST_ID.fullmatch(asked) else ""
 
 
 def request_id(request: Request) -> str:

@@ -135,3 +135,10 @@ async def test_the_option_brings_everybody_in_line(firm: Firm) -> None:
     for wrong in ("access_groups", "brake_hold=120"):
         done = firm.house.run("tenant", "set", name, wrong)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+
+
+@on_sqlite
+async def test_a_name_that_is_no_utf_8_is_one_line_of_error(firm: Firm) -> None:
+    out, err = run(firm, "user", "deactivate", "\udcff", code=1)
+
+    assert (out, err.count("\n")) == ("", 1)
