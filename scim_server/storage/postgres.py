@@ -25,7 +25,7 @@ CHANNEL = "scim_outbox"
 PATIENCE_S = 2.0  # how long a request waits for a connection while Postgres restarts or the pool is empty
 PAUSE_S = 0.05
 # How long a statement may take before Postgres counts as gone: a machine that froze never says so.
-ANSWER_S = 15.0
+ANSWER_S = 10.0
 UPKEEP_S = 60.0
 RECONNECT_S = 1.0
 STATISTICS_S = 1.0
