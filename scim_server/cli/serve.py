@@ -35,7 +35,7 @@ def migrate() -> None:
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port to listen on.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes; more than one needs Postgres.")] = 1,
 ) -> None:
     """Run the server."""

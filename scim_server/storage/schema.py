@@ -13,7 +13,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -53,7 +53,7 @@ async def _with_connection(url: str, work: Callable[[Connection], None]) -> None
         try:
             with file.begin() as connection:
                 work(connection)
-        except OperationalError as problem:
+        except DatabaseError as problem:
             raise Unavailable(f"The database file cannot be used: {problem.orig}") from problem
         return
     engine = create_async_engine(

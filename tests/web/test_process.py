@@ -131,6 +131,27 @@ def test_sqlite_refuses_a_second_worker(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
+def test_a_port_that_cannot_be_is_refused_at_once(tmp_path: Path) -> None:
+    process = serve(tmp_path, "--port", "65536", database_url=f"sqlite:///{tmp_path}/scim.db")
+    said = process.communicate(timeout=PATIENCE_S)[1]
+
+    assert process.returncode == 2
+    assert "65535" in said
+
+
+def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "scim.db"
+    file.write_bytes(b"no database at all " * 200)
+    command = [sys.executable, "-m", "scim_server", "status"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "SCIM_DATABASE_URL": f"sqlite:///{file}"}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert done.stderr == "The database file cannot be used: file is not a database\n"
+
+
 def test_all_faults_of_the_configuration_are_said_at_once(tmp_path: Path) -> None:
     process = serve(
         tmp_path, database_url="mysql://x", port="99999", log_level="loud", token="x" * 31, public_url="scim.example"
