@@ -18,6 +18,7 @@ import httpx
 import pytest
 import redis
 import redis.asyncio
+from chaos.machine import ROUNDS
 
 from scim_server import guard as guard_module
 from scim_server.guard import (
@@ -333,8 +334,9 @@ def test_without_the_second_look_a_session_survives(crm_db: Path) -> None:
 # --- the race: many at once ---------------------------------------------------------------------------------
 
 
+@pytest.mark.chaos
 def test_no_session_survives_concurrent_logins_in_sqlite(crm_db: Path) -> None:
-    subjects = [f"s{n}" for n in range(60)]
+    subjects = [f"s{n}" for n in range(4 * ROUNDS)]
     local = threading.local()
     opened: list[sqlite3.Connection] = []
 
@@ -372,8 +374,9 @@ def test_no_session_survives_concurrent_logins_in_sqlite(crm_db: Path) -> None:
         connection.close()
 
 
+@pytest.mark.chaos
 async def test_no_session_survives_concurrent_logins_in_redis(redis_url: str) -> None:
-    subjects = [f"s{n}" for n in range(200)]
+    subjects = [f"s{n}" for n in range(10 * ROUNDS)]
     chance = random.Random(7)
     async with redis.asyncio.Redis.from_url(redis_url, max_connections=200) as client:
         guard = AsyncGuard(RedisGates(client, tenant="race", gate_key="r:gate:{tenant}:{subject}").read)
