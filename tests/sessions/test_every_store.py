@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from session_benches import (
+from sessions.session_benches import (
     TENANT,
     Bench,
     PostgresBench,

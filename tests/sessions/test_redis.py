@@ -14,7 +14,7 @@ import pytest
 from redis.asyncio import Redis
 from services.processes import free_port
 from services.redis import RedisServer, find_binary
-from session_benches import TENANT, RedisBench, delivery, make_store
+from sessions.session_benches import TENANT, RedisBench, delivery, make_store
 
 from scim_server.sessions.port import Done, Gate, Refused, Retry, SessionInfo, SessionStore, StoreUnreachable
 

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 from services.postgres import PostgresServer
 from services.processes import free_port
-from session_benches import TENANT, PostgresBench, SqliteBench, delivery, make_store
+from sessions.session_benches import TENANT, PostgresBench, SqliteBench, delivery, make_store
 
 from scim_server.sessions.port import Done, Gate, Refused, Retry, SessionStore, StoreUnreachable
 

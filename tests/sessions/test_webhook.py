@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from services.processes import free_port
-from session_benches import TENANT, delivery, make_store
+from sessions.session_benches import TENANT, delivery, make_store
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from scim_server.sessions.config import WebhookSettings

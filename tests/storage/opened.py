@@ -4,7 +4,6 @@ import itertools
 from typing import Any
 
 from scim_server.clock import new_id
-from scim_server.storage import schema
 from scim_server.storage.change import Audit, Change, ResourceRow, Write
 from scim_server.storage.database import Database, Row
 from scim_server.storage.dialects import Dialect

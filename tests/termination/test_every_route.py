@@ -186,8 +186,10 @@ async def test_the_command_line_ends_sessions_before_the_prompt_returns(
     assert world.crm.alive(leaver.subject, robbed.subject) == 0
     for told in (left, revoked):
         assert told.startswith("Session-Termination: done; sessions=3; dur=")
-    assert await command(world, tmp_path, "user", "deactivate", leaver.subject) == ""
-    assert len(await scene.kills(leaver)) == 1
+    # A person who asks once more means it: whatever came up since then ends too.
+    again = await command(world, tmp_path, "user", "deactivate", leaver.subject)
+    assert again.startswith("Session-Termination: done; sessions=0; dur=")
+    assert len(await scene.kills(leaver)) == 2
     gate = world.crm.gate(robbed.subject)
     assert gate is not None
     assert not gate[1]
