@@ -5,7 +5,9 @@ passwords must not stall the rest of the service. Nothing here is ever returned,
 """
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from passlib.context import CryptContext
 
@@ -35,12 +37,12 @@ class Passwords:
         """Whether a hash is of this password. Raises TooManyRequests when too many wait."""
         return bool(await self._run(_CONTEXT.verify, password, known))
 
-    async def _run(self, work: object, *arguments: str) -> object:
+    async def _run(self, work: Callable[..., Any], *arguments: str) -> Any:
         if self._waiting >= WAITING:
             raise TooManyRequests("Too many passwords are being set at once; repeat the request.", {"Retry-After": "2"})
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)  # type: ignore[arg-type]
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
         finally:
             self._waiting -= 1
 

@@ -62,7 +62,7 @@ async def create(deployment: Deployment, caller: Caller, rt: ResourceType, body:
     """POST: a new resource with an id of ours. Raises Uniqueness when its unique attribute is taken."""
     checked = check(body, rt, caller.options.strictness, active=True)
     try:
-        return await _insert(deployment, caller, rt, deployment.new_id(), checked, "create")
+        return await _insert_new(deployment, caller, rt, deployment.new_id(), checked, "create")
     except Taken:
         return await _restore_or_refuse(deployment, caller, rt, checked, body)
 
@@ -72,7 +72,18 @@ async def recreate(
 ) -> Written:
     """A deleted resource under its old id. Raises Taken."""
     checked = Checked(document, None, None, (), ())
-    return await _insert(deployment, caller, rt, resource_id, checked, "recreate")
+    return await _insert_new(deployment, caller, rt, resource_id, checked, "recreate")
+
+
+async def _insert_new(
+    deployment: Deployment, caller: Caller, rt: ResourceType, resource_id: str, checked: Checked, verb: str
+) -> Written:
+    for _ in range(TRIES):
+        try:
+            return await _insert(deployment, caller, rt, resource_id, checked, verb)
+        except Stale:  # a member vanished or moved since we looked
+            continue
+    raise unsettled()
 
 
 async def _insert(
@@ -101,10 +112,7 @@ async def _insert(
         credential=credential,
         audit=_audit(caller, rt, verb, checked.document),
     )
-    try:
-        committed, receipt = await commit_and_deliver(deployment, caller.tenant, change, said)
-    except Stale:  # a member vanished or moved since we looked
-        return await _insert(deployment, caller, rt, resource_id, checked, verb)
+    committed, receipt = await commit_and_deliver(deployment, caller.tenant, change, said)
     stored = Stored(resource_id, committed.version, now, committed.modified, active, row.doc, entitled=entitled)
     return Written(stored, True, receipt, checked.ignored, checked.quirks)
 
