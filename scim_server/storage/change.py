@@ -107,7 +107,7 @@ class Change:
     `write`: insert and delete are what they say; "update" replaces the row while its version is still
     `expected_version`; "bump" moves version and lastModified only, under the guard when expected_version is given, else
     whatever the version (member edits commute) while the display name is that of `row`, if there is one; "none" leaves
-    the row alone. "none" with expected_version applies only while the resource has that version.
+    the row alone.
     `replace_members`: all members but `members_in` go. `entitled` is stored by an insert. `remains` of a user who had
     no access any more when deleted is kept with their earlier losses.
     `credential`: the new password hash, "" to forget it, None to leave it.

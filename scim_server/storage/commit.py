@@ -219,11 +219,7 @@ def _row_values(d: Dialect) -> dict[str, Any]:
 def _written(shape: Shape, d: Dialect) -> Any:
     table = resource.c
     if shape.write == "none":
-        nothing = select(literal_column("0", Integer).label("version"), bound("at", BigInteger).label("modified"))
-        if not shape.guarded:
-            return nothing
-        current = _this(resource, table.id) & (table.version == bound("expected_version", Integer))
-        return select(table.version, table.modified).where(current).with_for_update(read=True)
+        return select(literal_column("0", Integer).label("version"), bound("at", BigInteger).label("modified"))
     if shape.write == "insert":
         made = {"tenant_id": Id, "type": Key, "created": BigInteger, "modified": BigInteger}
         values = {name: bound("at" if kind is BigInteger else name, kind) for name, kind in made.items()}

@@ -69,7 +69,8 @@ async def approve(deployment: Deployment, caller: Caller, user_id: str) -> Recei
             tenant_id=caller.tenant_id,
             type="User",
             resource_id=user_id,
-            write="none",
+            # The version moves, so that whoever waits to let the user in again reads what this denies.
+            write="none" if user is None else "bump",
             expected_version=None if user is None else user.version,
             audit=Audit(caller.actor, "brake.approve", caller.request_id),
         )

@@ -87,7 +87,7 @@ async def _revoke(deployment: Deployment, caller: Caller, user: Stored) -> Recei
         tenant_id=caller.tenant_id,
         type="User",
         resource_id=user.id,
-        write="none",
+        write="bump",  # whoever waits to change the user's standing must read this one
         expected_version=user.version,
         audit=Audit(caller.actor, "user.revoke", caller.request_id),
     )

@@ -3,9 +3,10 @@
 import asyncio
 from typing import Any
 
+import asyncpg
 import pytest
 from prometheus_client import REGISTRY
-from standing.firm import Firm, House, Person, sessions_of
+from standing.firm import Firm, House, Person, sessions_of, until
 
 from scim_server.usecases import access_groups, amends, brake, operations
 
@@ -226,6 +227,43 @@ async def test_an_approval_and_a_return_at_once_never_lock_out_who_is_active(cau
     await cautious.is_coherent()
     assert not any(cautious.is_denied(person) for person in people)
     assert await amends.held(deployment, operator) == {}
+
+
+@pytest.mark.parametrize(
+    "house", ["postgres"], indirect=True
+)  # SQLite has one writer: there nobody waits in the middle
+async def test_a_return_that_waits_for_an_approval_sees_what_it_denied(cautious: Firm) -> None:
+    (person,) = await held_people(cautious, 1)
+    deployment, operator = cautious.parts.deployment, await cautious.operator()
+    connection = await asyncpg.connect(cautious.house.server.settings.database_url)
+
+    async def wait_for_locks(number: int) -> None:
+        async def are_waiting() -> bool:
+            waiting = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"
+            return int(await connection.fetchval(waiting)) >= number
+
+        await until(are_waiting, 10)
+
+    transaction = connection.transaction()
+    await transaction.start()
+    # Holds up the approval after it has the user and before it can deny the subject.
+    await connection.execute(
+        "INSERT INTO subject (tenant_id, store, subject, resource_id, change_id, epoch, denied, not_before, modified) "
+        "VALUES ($1, 'standing', $2, $3, $3, 1, false, 1, 1)",
+        operator.tenant_id,
+        person.subject,
+        person.id,
+    )
+    approval = asyncio.create_task(amends.approve(deployment, operator, person.id))
+    await wait_for_locks(1)
+    back = asyncio.create_task(cautious.active(person, True))
+    await wait_for_locks(2)
+    await transaction.rollback()
+    await connection.close()
+    assert await approval is not None
+    assert (await back).status_code == 200
+    await cautious.is_coherent()
+    assert not cautious.is_denied(person)
 
 
 async def test_what_was_undone_counts_no_more(cautious: Firm) -> None:
