@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Integer, and_, delete, exists, literal_column, or_, select, true
+from sqlalchemy import BigInteger, Integer, delete, exists, literal_column, or_, select, true
 
 from scim_server.storage.database import Database
 from scim_server.storage.dialects import Dialect
@@ -45,8 +45,8 @@ async def standings(
 ) -> list[Standing]:
     """Subjects of a store, in key order from `after`: all that are denied, and those let in again after `since`.
 
-    Not who was let in again while their kill still waits: under their open gate it would come too late, and spare
-    the sessions that it is meant for.
+    Not while a kill of theirs still waits: it writes the gate itself and says how many sessions it ended; and under the
+    open gate of somebody who was let in again it would come too late, and spare the sessions that it is meant for.
     """
     given = {"tenant_id": tenant_id, "store": store, "after": after, "since": since, "limit": limit}
     rows = await database.read(_STANDINGS, given)
@@ -136,7 +136,8 @@ _STANDINGS = Statement(
             subject.c.tenant_id == bound("tenant_id", Id),
             subject.c.store == bound("store", Key),
             subject.c.subject > bound("after", Key),
-            or_(subject.c.denied, and_(subject.c.not_before > bound("since", BigInteger), ~_KILL_WAITS)),
+            or_(subject.c.denied, subject.c.not_before > bound("since", BigInteger)),
+            ~_KILL_WAITS,
         )
         .order_by(subject.c.subject)
         .limit(bound("limit", Integer))

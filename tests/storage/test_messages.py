@@ -10,7 +10,9 @@ from storage.opened import Tenant, rows
 
 from scim_server.storage.change import Message, Queued, Write
 from scim_server.storage.database import Database, Stale
+from scim_server.storage.outbox import Settlement, settle
 from scim_server.storage.statements import Statement
+from scim_server.storage.subjects import Standing, standings
 from scim_server.storage.tables import outbox, subject
 
 
@@ -167,3 +169,12 @@ async def test_a_subject_that_one_loses_and_another_gets_at_once_is_denied(datab
     await _say(database, tenant, terminate("shared"), at=1_000)
     said = await _say(database, tenant, terminate("shared"), lift("shared"), at=5_000)
     assert {(each.epoch, each.denied) for each in said} == {(5_000, True)}
+
+
+async def test_who_is_still_to_be_ended_is_no_matter_for_a_repair(database: Database, tenant: Tenant) -> None:
+    [said] = await _say(database, tenant, terminate("ada"), at=5_000)
+    assert await standings(database, tenant.id, "crm", after="", since=0, limit=9) == []
+    await settle(database, [Settlement(said.id, "done", sessions=1)])
+    assert await standings(database, tenant.id, "crm", after="", since=0, limit=9) == [
+        Standing("ada", 5_000, True, 5_000)
+    ]
