@@ -72,6 +72,7 @@ async def test_all_who_leave_with_one_group_are_judged_together(house: House) ->
     firm = await house.firm("access_groups=CRM Users", "brake_hold=20%")
     people = await firm.staff(24)
     group = await firm.group("CRM Users", *people[:22])  # the two others have no access that could be lost
+    await firm.delivered()
     for person in people[:22]:
         firm.crm.log_in(person.subject)
     answer = await firm.put(group, "CRM Users", people[0])
