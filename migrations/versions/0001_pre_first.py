@@ -119,6 +119,14 @@ def upgrade() -> None:
     )
     op.create_index("outbox_feed", "outbox", ["tenant_id", "store", "position", "id"], unique=False)
     op.create_index(
+        "outbox_gone",
+        "outbox",
+        ["store", "tenant_id"],
+        unique=False,
+        postgresql_where=sa.text("outcome = 'gone'"),
+        sqlite_where=sa.text("outcome = 'gone'"),
+    )
+    op.create_index(
         "outbox_queue",
         "outbox",
         ["tenant_id", "store", "subject", "id"],

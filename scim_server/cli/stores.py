@@ -10,7 +10,7 @@ from scim_server.cli.terminal import AS_JSON, TENANT, Failure, moment, operator,
 from scim_server.clock import now_ms
 from scim_server.sessions.port import StoreUnreachable
 from scim_server.storage.access import tenants, tokens
-from scim_server.storage.outbox import backlog
+from scim_server.storage.outbox import Silence, backlog, silences
 from scim_server.usecases import operations
 from scim_server.usecases.access import days_left
 
@@ -127,6 +127,7 @@ def status(as_json: bool = AS_JSON) -> None:
                 except StoreUnreachable as problem:
                     state, detail = "down", f"{str(problem).removeprefix(f'{name}: ')}; {detail}"
             rows.append({"what": "session store", "name": name, "state": state, "detail": detail})
+        rows += [_off(silence) for silence in await silences(database)]
         if not rows:
             rows.append({"what": "session store", "name": "", "state": "none", "detail": "see docs/session-stores.md"})
         known = {tenant.id: tenant for tenant in await tenants(database)}
@@ -153,3 +154,8 @@ def status(as_json: bool = AS_JSON) -> None:
         return rows
 
     show(with_deployment(work), as_json, ("what", "name", "state", "detail"))
+
+
+def _off(silence: Silence) -> dict[str, Any]:
+    detail = f"410 Gone at {moment(silence.since)}: scim-server outbox replay --store {silence.store}"
+    return {"what": "session store", "name": f"{silence.tenant}/{silence.store}", "state": "off", "detail": detail}

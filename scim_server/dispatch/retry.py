@@ -22,7 +22,7 @@ def settlement(message_id: str, outcome: Outcome, *, attempts: int, http: bool, 
     if isinstance(outcome, Refused):
         # Rights or schema that a person must mend keep a kill waiting; only an HTTP endpoint may turn one down.
         if http:
-            return Settlement(message_id, "refused", error=outcome.why)
+            return Settlement(message_id, "gone", error=outcome.why)
         return Settlement(message_id, None, error=outcome.why, delay_ms=STORE_CAP_MS)
     if http and attempts >= len(HTTP_SCHEDULE_S):
         return Settlement(message_id, "refused", error=f"given up after {attempts + 1} attempts: {outcome.why}")

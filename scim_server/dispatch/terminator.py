@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from scim_server.clock import now_ms
@@ -16,10 +16,10 @@ from scim_server.dispatch.breaker import Breaker
 from scim_server.dispatch.retry import settlement
 from scim_server.dispatch.tally import Tally
 from scim_server.protocol.errors import ScimError
-from scim_server.sessions.port import Delivery, Done, Gate, Outcome, Retry, SessionStore
+from scim_server.sessions.port import Delivery, Done, Gate, Outcome, Refused, Retry, SessionStore
 from scim_server.storage.change import Queued
 from scim_server.storage.database import Database
-from scim_server.storage.outbox import Claimed, Settlement, settle
+from scim_server.storage.outbox import Claimed, Settlement, settle, silences
 from scim_server.usecases.deployment import Delivered
 
 BUDGET_S = 0.150
@@ -83,6 +83,11 @@ class Terminator:
         line = self._lines[message.store]
         succeeded = line.breaker.successes
         try:
+            if tenant in await silent(self._database, line):
+                return switched_off(message.store)
+        except ScimError as problem:
+            return Retry(problem.detail)
+        try:
             async with asyncio.timeout(line.budget_s), line.slots:
                 if line.breaker.is_open:  # while this waited for its slot
                     return Retry("the store does not answer")
@@ -130,6 +135,16 @@ async def record(database: Database, settlements: Sequence[Settlement]) -> None:
         await settle(database, settlements)
     except ScimError as problem:
         _log.warning("could not settle %d deliveries: %s", len(settlements), problem.detail)
+
+
+async def silent(database: Database, line: Line) -> Set[str]:
+    """Names of tenants whose receiver wants no more messages; only HTTP has a word for that. Raises Unavailable."""
+    return {one.tenant for one in await silences(database) if one.store == line.store.name} if line.http else set()
+
+
+def switched_off(store: str) -> Refused:
+    """What becomes of a message to a receiver that answered 410 Gone before."""
+    return Refused(f"not sent, after a 410 Gone: scim-server outbox replay --store {store} switches it on")
 
 
 def delivery_of(tenant: str, message: Queued | Claimed) -> Delivery:

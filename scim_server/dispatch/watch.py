@@ -13,7 +13,7 @@ from scim_server.protocol.errors import ScimError
 from scim_server.storage import deactivations, exchanges
 from scim_server.storage.access import tenants, tokens
 from scim_server.storage.database import Database
-from scim_server.storage.outbox import backlog, forget
+from scim_server.storage.outbox import backlog, forget, silences
 from scim_server.usecases.options import TenantOptions
 
 EVERY_S = 10.0
@@ -33,6 +33,7 @@ class Watch:
         self._now = now
         self._warned: dict[str, int] = {}
         self._late: set[str] = set()
+        self._silent: set[tuple[str, str]] = set()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -50,6 +51,7 @@ class Watch:
         for name, line in self._lines.items():
             metrics.store_up.labels(name).set(not line.breaker.is_open)
         await self._look_at_backlog()
+        await self._look_at_silent()
         await self._look_at_tokens()
         await forget(self._database, self._now() - RETENTION_MS)
         for tenant in await tenants(self._database):
@@ -91,6 +93,21 @@ class Watch:
                 store,
                 waits_ms / 1000,
             )
+
+    async def _look_at_silent(self) -> None:
+        """An error once, until somebody replays."""
+        silent = {(one.store, one.tenant) for one in await silences(self._database)}
+        for store, tenant in sorted(silent):
+            metrics.store_up.labels(store).set(0)
+            if (store, tenant) not in self._silent:
+                _log.error(
+                    "the receiver of session store %s wants no more messages of tenant %s (410 Gone): remove the "
+                    "store, or mend the receiver and run scim-server outbox replay --store %s",
+                    store,
+                    tenant,
+                    store,
+                )
+        self._silent = silent
 
     async def _look_at_tokens(self) -> None:
         names = {tenant.id: tenant.name for tenant in await tenants(self._database)}

@@ -8,11 +8,11 @@ makes everything due.
 import asyncio
 import logging
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from scim_server.dispatch.breaker import Breaker
 from scim_server.dispatch.retry import settlement
-from scim_server.dispatch.terminator import Line, attempt, delivery_of, record
+from scim_server.dispatch.terminator import Line, attempt, delivery_of, record, silent, switched_off
 from scim_server.protocol.errors import ScimError
 from scim_server.sessions.port import Outcome, Retry
 from scim_server.storage.database import Database
@@ -86,7 +86,8 @@ class Worker:
         batch = await claim(self._database, name, 1 if line.breaker.is_open else BATCH)
         if not batch:
             return await self._pause(line)
-        outcomes = await asyncio.gather(*(self._try(line, message) for message in batch))
+        off = await silent(self._database, line)
+        outcomes = await asyncio.gather(*(self._try(line, message, off) for message in batch))
         closed = _note(line.breaker, outcomes)
         await record(self._database, self._settlements(line, batch, outcomes))
         if closed:
@@ -101,7 +102,9 @@ class Worker:
             return POLL_S
         return min(max(due_ms, 1) / 1000, POLL_S)
 
-    async def _try(self, line: Line, message: Claimed) -> Outcome:
+    async def _try(self, line: Line, message: Claimed, off: Set[str]) -> Outcome:
+        if message.tenant in off:
+            return switched_off(message.store)
         limit = HTTP_ATTEMPT_S if line.http else ATTEMPT_S
         try:
             async with asyncio.timeout(limit):

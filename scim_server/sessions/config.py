@@ -5,6 +5,7 @@ made here repeats a value of `url` or `secret`.
 """
 
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -225,18 +226,26 @@ class SqlSettings(StoreSettings):
 
 
 class WebhookSettings(StoreSettings):
-    """`kind = "webhook"`: signed by every secret given, so that a receiver can change over from one to the next."""
+    """`kind = "webhook"`: signed by every secret given, so that a receiver can change over from one to the next.
+    `private_networks` None: any address may be reached; else public ones and those in these networks."""
 
     kind: Literal["webhook"]
     secret: Annotated[tuple[SecretStr, ...], BeforeValidator(_listed)] = Field(min_length=1)
     inline: bool = False
     proxy: str | None = Field(default=None, repr=False)
+    private_networks: tuple[IPv4Network | IPv6Network, ...] | None = None
     timeout_ms: int = Field(default=10_000, ge=1, le=60_000)
 
     @field_validator("url")
     @classmethod
     def _url(cls, url: Template) -> Template:
         return _scheme(url, "https://", "http://")
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        if self.proxy and self.private_networks is not None:
+            raise ValueError("proxy and private_networks exclude each other: it is the proxy that looks names up")
+        return self
 
     @field_validator("secret")
     @classmethod

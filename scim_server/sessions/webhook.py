@@ -1,7 +1,7 @@
 """Tells a CRM by HTTP what happened, in signed messages (Standard Webhooks 1.0.0, signed in `signing`).
 
-The CRM's answer settles it: 2xx is done, 410 ends the subscription, everything else is tried again. The address is
-the operator's word and is called as written; redirects are not followed and what is answered is not believed.
+The CRM's answer settles it: 2xx is done, 410 ends the subscription, everything else is tried again. Where messages
+may go is `outgoing`'s; redirects are not followed and what is answered is not believed.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +16,7 @@ import orjson
 
 from scim_server.clock import new_id, now_ms
 from scim_server.sessions.config import WebhookSettings
+from scim_server.sessions.outgoing import Forbidden, Target, pinned
 from scim_server.sessions.port import Delivery, Done, Finding, Gate, Outcome, Refused, Retry, SessionInfo, Trial
 from scim_server.sessions.signing import signed_headers, signing_key
 
@@ -99,24 +100,36 @@ class WebhookStore:
     async def _send(self, delivery: Delivery, keys: Sequence[bytes]) -> Outcome:
         body = _body(delivery)
         headers = signed_headers(keys, delivery.id, self._now() // 1000, body)
-        url = self._settings.url.render({"tenant": quote(delivery.tenant, safe="")}) or ""
         try:
-            async with self._client.stream("POST", url, content=body, headers=headers) as response:
+            to = await self._target(delivery.tenant)
+            headers |= to.headers
+            async with self._client.stream(
+                "POST", to.url, content=body, headers=headers, extensions=dict(to.extensions)
+            ) as response:
                 await _drain(response)
+        except Forbidden as problem:
+            return Retry(str(problem))
         except httpx.TimeoutException:
             return Retry(f"no answer within {self._settings.timeout_ms} ms")
-        except httpx.ConnectError:
+        except (httpx.ConnectError, OSError):
             return Retry("cannot connect: check the address, its certificate and whether the receiver runs")
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             return Retry(f"the exchange broke off ({type(problem).__name__})")
         return self._verdict(response)
+
+    async def _target(self, tenant: str) -> Target:
+        url = httpx.URL(self._settings.url.render({"tenant": quote(tenant, safe="")}) or "")
+        networks = self._settings.private_networks
+        return Target(url) if networks is None else await pinned(url, networks)
 
     def _verdict(self, response: httpx.Response) -> Outcome:
         status = response.status_code
         if response.is_success:
             return Done()
         if status == 410:
-            return Refused("the receiver answers 410 Gone: it wants no more messages; remove the store or its address")
+            return Refused(
+                "the receiver answers 410 Gone: it wants no more messages; remove the store, or mend it and replay"
+            )
         if response.is_redirect:
             return Retry(f"the receiver answers {status}: redirects are not followed, correct the store's url")
         after_ms = _wait_ms(response.headers.get("retry-after"), self._now())

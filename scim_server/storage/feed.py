@@ -107,6 +107,7 @@ async def _records(database: Database, writes: Sequence[Row], user_id: str | Non
 
 def _confirmation(row: Any) -> Confirmation:
     state = row["outcome"] or ("held" if row["held"] else "pending")
+    state = "refused" if state == "gone" else state
     seen = row["guard_seen"]
     return Confirmation(
         row["store"],

@@ -57,7 +57,8 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What came of one attempt: `outcome` done or refused settles the row; None makes it due again in `delay_ms`.
+    """What came of one attempt: `outcome` done, refused or gone (the receiver wants nothing any more, see
+    `silences`) settles the row; None makes it due again in `delay_ms`.
     A kill that is done is repeated after `echo_ms`, if given (echoes.py)."""
 
     id: str
@@ -95,6 +96,15 @@ class Entry:
     error: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A receiver that wants no more messages, for one tenant (its name); `since` in unix ms."""
+
+    store: str
+    tenant: str
+    since: int
+
+
 async def claim(database: Database, store: str, limit: int, lease_ms: int = LEASE_MS) -> list[Claimed]:
     """Take up to `limit` due messages of a store, at most the oldest one of each subject (first in, first out)."""
     given = {"store": store, "limit": limit, "lease": lease_ms}
@@ -121,9 +131,17 @@ async def retry(database: Database, *, store: str | None = None, ids: Sequence[s
 
 
 async def replay(database: Database, *, store: str | None = None, ids: Sequence[str] = (), since: int = 0) -> int:
-    """Queue again what was refused or given up, of what was created `since` (unix ms); how many."""
-    (rows,) = await database.write((_REPLAY, {**_chosen(database, store, ids), "since": since}))
+    """Queue again what was refused or given up, of what was created `since` (unix ms), and switch its receivers on;
+    how many."""
+    given = {**_chosen(database, store, ids), "since": since}
+    rows, _ = await database.write((_REPLAY, given), (_SWITCH_ON, {"store": store}))
     return len(rows)
+
+
+async def silences(database: Database) -> list[Silence]:
+    """Receivers that answered 410 Gone: they are asked again after a replay, or once the last such message is
+    forgotten."""
+    return [Silence(row["store"], row["tenant"], row["since"]) for row in await database.read(_SILENCES, {})]
 
 
 async def next_due(database: Database, store: str) -> int | None:
@@ -286,6 +304,8 @@ def _forget(d: Dialect) -> Any:
     return delete(outbox).where(outbox.c.id.in_(old)).returning(outbox.c.id)
 
 
+_GIVEN_UP: tuple[Any, ...] = (literal_column("'refused'"), literal_column("'gone'"))
+
 _CLAIM = Statement(_claim)
 _SETTLE = Statement(_settle)
 _HASTEN = Statement(
@@ -308,11 +328,29 @@ _REPLAY = Statement(
         update(outbox)
         .where(
             _is_chosen(d),
-            outbox.c.outcome == literal_column("'refused'"),
+            outbox.c.outcome.in_(_GIVEN_UP),
             outbox.c.created >= bound("since", BigInteger),
         )
         .values(settled=null(), outcome=null(), attempts=literal_column("0"), due=d.now())
         .returning(outbox.c.id)
+    )
+)
+_SWITCH_ON = Statement(
+    lambda d: (
+        update(outbox)
+        .where(
+            or_(bound("store", Key).is_(None), outbox.c.store == bound("store", Key)),
+            outbox.c.outcome == literal_column("'gone'"),
+        )
+        .values(outcome=literal_column("'refused'"))
+    )
+)
+_SILENCES = Statement(
+    lambda d: (
+        select(outbox.c.store, tenant.c.name.label("tenant"), func.min(outbox.c.settled).label("since"))
+        .join(tenant, tenant.c.id == outbox.c.tenant_id)
+        .where(outbox.c.outcome == literal_column("'gone'"))
+        .group_by(outbox.c.store, tenant.c.name)
     )
 )
 _NEXT_DUE = Statement(
@@ -348,7 +386,7 @@ _LISTING = Statement(
             outbox.c.error,
         )
         .join(tenant, tenant.c.id == outbox.c.tenant_id)
-        .where(or_(outbox.c.settled.is_(None), outbox.c.outcome == literal_column("'refused'")))
+        .where(or_(outbox.c.settled.is_(None), outbox.c.outcome.in_(_GIVEN_UP)))
         .order_by(outbox.c.id)
         .limit(bound("limit", Integer))
     )

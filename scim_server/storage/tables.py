@@ -192,7 +192,7 @@ outbox = Table(
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("held", Boolean, nullable=False, server_default=text("false")),  # by the mass brake
     Column("settled", BigInteger),  # when it was done, or given up
-    Column("outcome", Key),  # done | refused
+    Column("outcome", Key),  # done | refused | gone (refused for good: switches the receiver off) | cancelled
     Column("sessions", Integer),
     Column("guard_seen", Boolean),
     Column("error", Text),  # of the last attempt
@@ -223,6 +223,13 @@ outbox = Table(
         "echo_due",
         postgresql_where=text("echo_due IS NOT NULL"),
         sqlite_where=text("echo_due IS NOT NULL"),
+    ),
+    Index(
+        "outbox_gone",
+        "store",
+        "tenant_id",
+        postgresql_where=text("outcome = 'gone'"),
+        sqlite_where=text("outcome = 'gone'"),
     ),
     Index("outbox_feed", "tenant_id", "store", "position", "id"),
     Index(

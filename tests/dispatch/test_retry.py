@@ -44,7 +44,7 @@ def test_an_http_endpoint_is_given_up_after_about_three_days() -> None:
     given_up = settlement("id", Retry("500"), attempts=last, http=True, jitter=0)
     assert given_up.outcome == "refused"
     assert given_up.error == f"given up after {last + 1} attempts: 500"
-    assert settlement("id", Refused("410"), attempts=0, http=True, jitter=0).outcome == "refused"
+    assert settlement("id", Refused("410"), attempts=0, http=True, jitter=0).outcome == "gone"
 
 
 @pytest.mark.parametrize(("asked", "waits"), [(None, 200), (100, 200), (90_000, 90_000)])

@@ -16,7 +16,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from scim_server.sessions.config import WebhookSettings
 from scim_server.sessions.port import Delivery, Done, Gate, Outcome, Refused, Retry, SessionStore
-from scim_server.sessions.registry import read_stores
+from scim_server.sessions.registry import StoreConfigError, read_stores
 from scim_server.sessions.signing import signed_headers, signing_key
 from scim_server.sessions.webhook import WebhookStore
 
@@ -230,6 +230,25 @@ async def test_the_tenant_in_the_address_is_escaped(receiver: Receiver) -> None:
     await store.deliver(Delivery("1", "a/../b c", "ann", "notify", None, "user.changed", 0))
     await store.aclose()
     assert receiver.requests[0].line == "POST /hooks/scim/a%2F..%2Fb%20c HTTP/1.1"
+
+
+async def test_a_narrowed_store_reaches_only_what_is_allowed(receiver: Receiver) -> None:
+    url = receiver.url.replace("127.0.0.1", "localhost")
+    closed = make_store(kind="webhook", url=url, secret=SECRET, private_networks=["10.0.0.0/8"])
+    outcome = await closed.deliver(delivery("ann", 10))
+    await closed.aclose()
+    assert isinstance(outcome, Retry)
+    assert "localhost leads to" in outcome.why
+    assert receiver.connections == 0
+    opened = make_store(kind="webhook", url=url, secret=SECRET, private_networks=["127.0.0.0/8"])
+    assert await opened.deliver(delivery("ann", 10)) == Done()
+    await opened.aclose()
+    assert receiver.requests[0].headers["host"] == url.split("/")[2]
+
+
+def test_a_proxy_would_look_names_up_itself() -> None:
+    with pytest.raises(StoreConfigError, match="exclude each other"):
+        make_store(kind="webhook", url="https://crm.example/", secret=SECRET, private_networks=[], proxy="http://p:1")
 
 
 async def test_the_check_wants_forged_messages_refused(receiver: Receiver, store: SessionStore) -> None:
