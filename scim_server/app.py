@@ -30,6 +30,8 @@ from scim_server.storage.sqlite import SqliteDatabase, sqlite_path
 from scim_server.usecases.access import Authenticator, create_tenant, issue_token
 from scim_server.usecases.deployment import Deployment, Subscriber
 from scim_server.usecases.exchanges import Recorder
+from scim_server.usecases.options import TenantOptions
+from scim_server.usecases.tenant_types import faults
 from scim_server.web.address import Index
 from scim_server.web.admin import admin_server
 from scim_server.web.middleware import Edge
@@ -116,6 +118,7 @@ def build_app(settings: Settings) -> Edge:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with open_deployment(settings) as parts:
             await _bootstrap(parts.deployment, settings.token)
+            await _examine_tenants(parts.deployment)
             recorder = Recorder(parts.deployment.database)
             app.state.site = Site(
                 deployment=parts.deployment,
@@ -180,6 +183,16 @@ async def _bootstrap(deployment: Deployment, token: str | None) -> None:
             )
     except Unavailable:
         _log.warning("the database cannot be reached yet; requests answer 503 until it can")
+
+
+async def _examine_tenants(deployment: Deployment) -> None:
+    """Say which tenants' own schemas do not go with the configured ones any more; those get 503."""
+    try:
+        for tenant in await access_rows.tenants(deployment.database):
+            for problem in faults(deployment.resource_types, TenantOptions.read(tenant.options)):
+                _log.error("tenant %s: its options do not go with the configured schemas: %s", tenant.name, problem)
+    except Unavailable:
+        return  # which has been said
 
 
 async def _health(parts: Parts) -> list[Health]:

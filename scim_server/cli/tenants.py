@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,7 @@ app = typer.Typer(no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The tenant's name.")]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _ACCESS = {"access_groups", "protected_accounts"}  # who has access hangs on these
+SHOWN = 60  # characters of a value; --json has all
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -65,10 +67,12 @@ def show_(name: Name, as_json: bool = AS_JSON) -> None:
 def set_(
     name: Name, assignments: Annotated[list[str], typer.Argument(help="key=value; key= for the default.")]
 ) -> None:
-    """Set options of a tenant."""
+    """Set options of a tenant; key=@FILE takes the value from a file."""
 
     async def work(parts: Parts) -> tuple[int, int]:
-        await access.set_options(parts.deployment.database, await find_tenant(parts, name), assignments, **stamp())
+        deployment, tenant = parts.deployment, await find_tenant(parts, name)
+        given = [_with_contents(assignment) for assignment in assignments]
+        await access.set_options(deployment.database, tenant, given, deployment.resource_types, **stamp())
         if not {assignment.partition("=")[0].strip() for assignment in assignments} & _ACCESS:
             return 0, 0
         # By now no request is decided by the options of before.
@@ -114,11 +118,23 @@ def duration_ms(text: str) -> int:
     return int(found[1]) * _UNITS[found[2]] * 1000
 
 
+def _with_contents(assignment: str) -> str:
+    """`key=@file` with what is in the file."""
+    key, _, value = assignment.partition("=")
+    if not value.startswith("@"):
+        return assignment
+    try:
+        return f"{key}={Path(value[1:]).read_text('utf-8')}"
+    except (OSError, UnicodeDecodeError) as fault:
+        raise Failure(f"{value[1:]} cannot be read: {fault}") from fault
+
+
 def _as_set(value: Any) -> str:
     """An option's value as `tenant set` takes it."""
     if isinstance(value, tuple):
         return ",".join(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _row(tenant: TenantRow) -> dict[str, Any]:

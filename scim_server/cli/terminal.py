@@ -17,6 +17,7 @@ from scim_server.app import Parts, open_deployment
 from scim_server.clock import new_id, now_ms
 from scim_server.protocol.date_time import from_unix_ms
 from scim_server.protocol.errors import ScimError
+from scim_server.protocol.schema_json import DeclarationError
 from scim_server.sessions.registry import StoreConfigError
 from scim_server.settings import Settings, SettingsError
 from scim_server.storage.access import TenantRow, tenant_named
@@ -37,6 +38,8 @@ def run_guarded(app: Callable[[], None]) -> NoReturn:
         app()
     except SettingsError as problem:
         say("The configuration cannot be used:", *(f"  {line}" for line in problem.problems))
+    except DeclarationError as problem:
+        say("These options cannot be set:", *(f"  {line}" for line in problem.problems))
     except StoreConfigError as problem:
         say(*problem.problems)
     except (Failure, OptionError) as problem:

@@ -42,13 +42,15 @@ class DeclarationError(ValueError):
         self.problems = problems
 
 
-def load(files: Mapping[str, Any], known: Sequence[ResourceType]) -> tuple[ResourceType, ...]:
+def load(
+    files: Mapping[str, Any], known: Sequence[ResourceType], *, extend_only: bool = False
+) -> tuple[ResourceType, ...]:
     """The `known` resource types, extended, and then the declared ones.
 
     `files`: parsed JSON by name. Each may hold one definition, a list, a ListResponse or any nesting of them.
-    Raises DeclarationError.
+    `extend_only`: what is known may be extended, nothing be declared beside it. Raises DeclarationError.
     """
-    declarations = _Declarations(known)
+    declarations = _Declarations(known, extend_only=extend_only)
     found = {name: list(_definitions(content)) for name, content in files.items()}
     for name, definitions in found.items():
         if not definitions:
@@ -74,7 +76,8 @@ def _definitions(content: Any) -> Iterator[dict[str, Any]]:
 class _Declarations:
     """What has been declared so far, and what is wrong with it."""
 
-    def __init__(self, known: Sequence[ResourceType]) -> None:
+    def __init__(self, known: Sequence[ResourceType], *, extend_only: bool) -> None:
+        self.extend_only = extend_only
         self.problems: list[str] = []
         self.types = {rt.name.lower(): rt for rt in known}
         self.schemas: dict[str, Schema] = {}
@@ -115,6 +118,9 @@ class _Declarations:
             self.problems.append(f"resource type {name!r}: name must be letters, digits, _ and -")
             return
         known = self.types.get(name.lower())
+        if known is None and self.extend_only:
+            self.problems.append(f"{name}: is not served here; {', '.join(rt.name for rt in self.types.values())} are")
+            return
         if known is None:
             self._check_endpoint(raw.get("endpoint"), name)
             schema = self._schema(raw.get("schema"), f"{name}: schema")

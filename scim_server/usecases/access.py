@@ -9,12 +9,15 @@ import secrets
 from dataclasses import replace
 from typing import Final, NamedTuple
 
+from scim_server.protocol.attributes import ResourceType
 from scim_server.protocol.errors import Forbidden, TooManyRequests, Unauthorized
+from scim_server.protocol.schema_json import DeclarationError
 from scim_server.storage import access
 from scim_server.storage.access import TenantRow, TokenRow
 from scim_server.storage.change import Audit
 from scim_server.storage.database import Database, Taken
 from scim_server.usecases.options import TenantOptions, assign
+from scim_server.usecases.tenant_types import faults
 
 SCOPES: Final = ("scim", "scim:read", "scim:revoke")
 CACHE_MS = 1_000
@@ -113,12 +116,22 @@ async def create_tenant(database: Database, name: str, *, actor: str, new_id: st
 
 
 async def set_options(
-    database: Database, tenant: TenantRow, assignments: list[str], *, actor: str, change_id: str, now: int
+    database: Database,
+    tenant: TenantRow,
+    assignments: list[str],
+    types: tuple[ResourceType, ...],
+    *,
+    actor: str,
+    change_id: str,
+    now: int,
 ) -> TenantRow:
-    """Apply `key=value` texts to a tenant. Raises OptionError before anything is stored."""
+    """Apply `key=value` texts to a tenant of a deployment with these resource types. Raises OptionError, or
+    DeclarationError with every fault of its schemas, before anything is stored."""
     stored = dict(tenant.options)
     for assignment in assignments:
         stored = assign(stored, assignment)
+    if problems := faults(types, TenantOptions.read(stored)):
+        raise DeclarationError(problems)
     changed = replace(tenant, options=stored)
     note = Audit(actor, "tenant.set", change_id, {"options": sorted(a.partition("=")[0] for a in assignments)})
     await access.set_tenant(database, changed, note, change_id, now)

@@ -134,7 +134,7 @@ async def reconcile(deployment: Deployment, caller: Caller) -> tuple[int, int]:
     """Bring every user in line with the option after it changed; how many lost and how many got access. The brake
     counts these too: an option with a misspelt name would end everybody's access."""
     lost = gained = 0
-    rt = next(rt for rt in deployment.resource_types if rt.name == "User")
+    rt = deployment.type_of(caller.options, "User")
     after = None
     while True:
         page = await listing.walk(

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from scim_server.protocol import patch as patching
-from scim_server.protocol.attributes import INTEROP, ResourceType
+from scim_server.protocol.attributes import INTEROP
 from scim_server.protocol.fold import fold
 from scim_server.storage import deactivations, resources
 from scim_server.storage.change import Audit, Change, Message
@@ -129,7 +129,7 @@ async def _recreate(deployment: Deployment, caller: Caller, loss: Loss, *, dry_r
     document: dict[str, Any] | None = (loss.remains or {}).get("document")
     if document is None:
         return Undone(loss.resource_id, "", "cannot: deleted since, nothing of the user was kept")
-    rt, name = _type(deployment, "User"), _name(document)
+    rt, name = deployment.type_of(caller.options, "User"), _name(document)
     taken = Undone(loss.resource_id, name, "cannot: another user has the userName now")
     if await resources.holder_of(deployment.database, caller.tenant_id, "User", fold(name)):
         return taken
@@ -160,7 +160,7 @@ async def _activate(deployment: Deployment, caller: Caller, user_id: str) -> Non
 async def _patch(
     deployment: Deployment, caller: Caller, kind: str, resource_id: str, operation: dict[str, Any]
 ) -> None:
-    rt = _type(deployment, kind)
+    rt = deployment.type_of(caller.options, kind)
     operations = patching.parse({"Operations": [operation]}, rt, INTEROP)
     await provisioning.patch(deployment, caller, rt, resource_id, operations, None)
 
@@ -182,7 +182,3 @@ def _groups(loss: Loss) -> Sequence[str]:
 
 def _name(document: Mapping[str, Any]) -> str:
     return str(document.get("userName", ""))
-
-
-def _type(deployment: Deployment, name: str) -> ResourceType:
-    return next(rt for rt in deployment.resource_types if rt.name == name)

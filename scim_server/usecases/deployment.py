@@ -12,6 +12,8 @@ from scim_server.sessions.port import Outcome
 from scim_server.storage.change import Queued
 from scim_server.storage.database import Database
 from scim_server.storage.secret import SharedSecret
+from scim_server.usecases import tenant_types
+from scim_server.usecases.options import TenantOptions
 from scim_server.usecases.passwords import Passwords
 
 
@@ -54,6 +56,16 @@ class Deployment:
     new_id: Callable[[], str]
     cursor_key: SharedSecret = field(default_factory=lambda: SharedSecret("cursor"))
     passwords: Passwords = field(default_factory=Passwords)
+
+    def types_of(self, options: TenantOptions) -> tuple[ResourceType, ...]:
+        """The resource types that a tenant with these options has. Raises Unavailable."""
+        return tenant_types.types_of(self.resource_types, options)
+
+    def type_of(self, options: TenantOptions, name: str) -> ResourceType:
+        """A tenant's User or Group type. Raises Unavailable."""
+        rt = tenant_types.type_of(self.resource_types, options, name)
+        assert rt is not None, name
+        return rt
 
     def subscribers_of(self, tenant: str) -> tuple[Subscriber, ...]:
         """The stores that concern a tenant."""

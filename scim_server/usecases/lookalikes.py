@@ -48,7 +48,7 @@ def skeleton_of(text: str) -> str:
 
 
 async def _values(deployment: Deployment, caller: Caller, attribute: str) -> AsyncIterator[tuple[str, str]]:
-    rt = next(rt for rt in deployment.resource_types if rt.name == "User")
+    rt = deployment.type_of(caller.options, "User")
     names = parse_names(attribute, rt)
     if len(names) != 1 or not isinstance(names[0], AttributeRef):
         raise InvalidPath(f"{attribute!r} is not an attribute of users.")

@@ -8,7 +8,8 @@ from scim_server.events.derive import revocation
 from scim_server.events.model import SessionsRevoked, Snapshot
 from scim_server.protocol import filter as filters
 from scim_server.protocol import patch as patching
-from scim_server.protocol.attributes import INTEROP, ResourceType
+from scim_server.protocol.attributes import INTEROP
+from scim_server.protocol.schemas import USER
 from scim_server.sessions.port import Finding
 from scim_server.storage import listing, resources
 from scim_server.storage.change import Audit, Change
@@ -35,21 +36,20 @@ async def find_user(deployment: Deployment, caller: Caller, name: str) -> Stored
 
 async def find_user_by(deployment: Deployment, caller: Caller, attribute: str, value: str) -> Stored | None:
     """A user by `id`, `userName` or `externalId`; None when there is none or more than one."""
-    rt = _user_type(deployment)
     if attribute == "id":
         if not is_id(value):
             return None
         return await resources.load(deployment.database, caller.tenant_id, "User", value.lower(), groups=False)
-    query = filters.parse(f"{attribute} eq {json.dumps(value)}", rt, INTEROP)
+    query = filters.parse(f"{attribute} eq {json.dumps(value)}", USER, INTEROP)
     page = await listing.search(
-        deployment.database, caller.tenant_id, rt, query, sort=Sort(), offset=0, limit=2, groups=False
+        deployment.database, caller.tenant_id, USER, query, sort=Sort(), offset=0, limit=2, groups=False
     )
     return page.resources[0] if len(page.resources) == 1 else None
 
 
 async def set_active(deployment: Deployment, caller: Caller, user: Stored, active: bool) -> provisioning.Written:
     """Deactivate or reactivate through the one write path."""
-    rt = _user_type(deployment)
+    rt = deployment.type_of(caller.options, "User")
     body = {"Operations": [{"op": "replace", "path": "active", "value": active}]}
     operations = patching.parse(body, rt, INTEROP)
     return await provisioning.patch(deployment, caller, rt, user.id, operations, None)
@@ -69,7 +69,7 @@ async def revoke(deployment: Deployment, caller: Caller, user: Stored) -> Receip
         try:
             return await _revoke(deployment, caller, user)
         except Stale:  # whoever lost access meanwhile must not be let in by this
-            user = await queries.get(deployment, caller, _user_type(deployment), user.id, groups=False)
+            user = await queries.get(deployment, caller, USER, user.id, groups=False)
     raise provisioning.unsettled()
 
 
@@ -125,14 +125,9 @@ async def unresolved_stores(deployment: Deployment, tenant_id: str, tenant: str)
 
 
 async def _lacking(deployment: Deployment, tenant_id: str, tenant: str, subscriber: Subscriber) -> tuple[int, int]:
-    rt = _user_type(deployment)
-    query = filters.parse("active eq true", rt, INTEROP)
+    query = filters.parse("active eq true", USER, INTEROP)
     page = await listing.search(
-        deployment.database, tenant_id, rt, query, sort=Sort(descending=True), offset=0, limit=SAMPLE, groups=False
+        deployment.database, tenant_id, USER, query, sort=Sort(descending=True), offset=0, limit=SAMPLE, groups=False
     )
     people = [{**orjson.loads(user.doc), "id": user.id, "tenant": tenant} for user in page.resources]
     return sum(subscriber.template.render(person) is None for person in people), len(people)
-
-
-def _user_type(deployment: Deployment) -> ResourceType:
-    return next(rt for rt in deployment.resource_types if rt.name == "User")

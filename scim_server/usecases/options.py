@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from scim_server.protocol.attributes import INTEROP, RFC, Profile, ResourceType
+import orjson
+
+from scim_server.protocol.attributes import INTEROP, RFC, Profile
 
 
 class OptionError(ValueError):
@@ -28,6 +30,7 @@ class TenantOptions:
     brake_hold: int = 0
     request_log_days: int = 7
     resource_types: tuple[str, ...] = ()
+    schemas: str = ""
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> "TenantOptions":
@@ -43,11 +46,6 @@ class TenantOptions:
     def strictness(self) -> Profile:
         """How ambiguous requests are read."""
         return RFC if self.profile == "rfc" else INTEROP
-
-    def serves(self, rt: ResourceType) -> bool:
-        """Whether a resource type of the deployment exists for this tenant; User and Group always do."""
-        known = {name.lower() for name in self.resource_types}
-        return not known or rt.name.lower() in {"user", "group", *known}
 
     @property
     def unique_group_names(self) -> bool:
@@ -90,6 +88,11 @@ def _days(text: str) -> int:
     if not 0 <= number <= 365:
         raise ValueError
     return number
+
+
+def _json(text: str) -> str:
+    """JSON as compact text: a value that can be hashed, and be a cache key."""
+    return orjson.dumps(orjson.loads(text)).decode()
 
 
 def _boolean(text: str) -> bool:
@@ -159,6 +162,12 @@ OPTIONS: tuple[Option, ...] = (
         "names, separated by commas, or none",
         "Which of the deployment's own resource types this tenant has beside User and Group. Empty: all of them.",
         _list,
+    ),
+    Option(
+        "schemas",
+        "@FILE with JSON",
+        "Extension schemas of the tenant's own (RFC 7643 §7), and the resource types that they extend (§6).",
+        _json,
     ),
 )
 _BY_NAME = {option.name: option for option in OPTIONS}

@@ -6,6 +6,7 @@ from starlette.requests import Request
 from scim_server import log
 from scim_server.protocol.attributes import ResourceType
 from scim_server.protocol.errors import NotFound, Unauthorized
+from scim_server.usecases import tenant_types
 from scim_server.usecases.access import Caller
 from scim_server.web.site import request_id, site_of
 
@@ -30,23 +31,23 @@ async def authenticate(request: Request) -> Caller:
     return caller
 
 
-async def reader(request: Request, rt: ResourceType | None = None) -> Caller:
-    """A caller who may read, and whose tenant has this resource type."""
+async def reader(request: Request) -> Caller:
+    """A caller who may read."""
     caller = await authenticate(request)
     caller.require("scim", "scim:read")
-    _require_type(caller, rt)
     return caller
 
 
-async def writer(request: Request, rt: ResourceType | None = None) -> Caller:
-    """A caller who may write now, and whose tenant has this resource type. Raises Forbidden, NotFound, or
-    TooManyRequests while the tenant is frozen."""
+async def writer(request: Request) -> Caller:
+    """A caller who may write now. Raises Forbidden, or TooManyRequests while the tenant is frozen."""
     caller = await authenticate(request)
     caller.require_write(site_of(request).deployment.now())
-    _require_type(caller, rt)
     return caller
 
 
-def _require_type(caller: Caller, rt: ResourceType | None) -> None:
-    if rt is not None and not caller.options.serves(rt):
+def served_type(request: Request, caller: Caller, rt: ResourceType) -> ResourceType:
+    """The resource type of an address as the caller's tenant has it. Raises NotFound."""
+    served = tenant_types.type_of(site_of(request).deployment.resource_types, caller.options, rt.name)
+    if served is None:
         raise NotFound(f"This tenant has no resource type {rt.name}; see /ResourceTypes.")
+    return served

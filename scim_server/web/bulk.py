@@ -22,8 +22,7 @@ async def post(request: Request) -> Response:
     caller, base = await writer(request), base_url(request)
     wanted = messages.parse(await read_json(request, messages.MAX_PAYLOAD_BYTES))
     deployment = site_of(request).deployment
-    types = [rt for rt in deployment.resource_types if caller.options.serves(rt)]
-    done = await bulk.run(deployment, caller, types, wanted)
+    done = await bulk.run(deployment, caller, deployment.types_of(caller.options), wanted)
     note(request, operations=len(wanted.operations), failed=sum(each.problem is not None for each in done.outcomes))
     body = {
         "schemas": [messages.BULK_RESPONSE_URN],

@@ -80,9 +80,9 @@ def _resource_types(request: Request, caller: Caller | None) -> list[dict[str, A
     return [discovery.resource_type(rt, base) for rt in _types(request, caller)]
 
 
-def _types(request: Request, caller: Caller | None) -> list[ResourceType]:
-    types = site_of(request).deployment.resource_types
-    return [rt for rt in types if caller is None or caller.options.serves(rt)]
+def _types(request: Request, caller: Caller | None) -> tuple[ResourceType, ...]:
+    deployment = site_of(request).deployment
+    return deployment.resource_types if caller is None else deployment.types_of(caller.options)
 
 
 def _list(entries: list[dict[str, Any]]) -> Response:

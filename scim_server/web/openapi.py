@@ -94,11 +94,12 @@ _MESSAGES: Mapping[str, dict[str, Any]] = {
 
 async def get(request: Request) -> Response:
     """GET /openapi.json"""
-    await visitor(request)
+    caller = await visitor(request)
     routes = [route for route in request.app.routes if isinstance(route, Address)]
     addresses = [route for route in routes if me.me not in route.by_method.values()]
     host = base_url(request).removesuffix(BASE_PATH)
-    types = site_of(request).deployment.resource_types
+    deployment = site_of(request).deployment
+    types = deployment.resource_types if caller is None else deployment.types_of(caller.options)
     return Response(orjson.dumps(document(addresses, types, host)), media_type="application/json")
 
 

@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from scim_server.protocol.attributes import ResourceType
-from scim_server.protocol.errors import InvalidSyntax, InvalidValue, NotFound
+from scim_server.protocol.errors import InvalidSyntax, InvalidValue
 from scim_server.protocol.paging import CursorPage, cursor_response, list_response, parse_cursor_page, parse_page
 from scim_server.usecases import queries
 from scim_server.usecases.access import Caller
 from scim_server.usecases.queries import Listing
-from scim_server.web.auth import reader
+from scim_server.web.auth import reader, served_type
 from scim_server.web.body import read_json
 from scim_server.web.reply import json_answer
 from scim_server.web.representation import view_of
@@ -39,9 +39,10 @@ async def post(request: Request, types: Types) -> Response:
 
 
 async def _answer(request: Request, caller: Caller, types: Types, query: Mapping[str, Any]) -> Response:
-    served = [rt for rt in types if caller.options.serves(rt)]
-    if not served:
-        raise NotFound(f"This tenant has no resource type {types[0].name}; see /ResourceTypes.")
+    if len(types) == 1:
+        served: Types = (served_type(request, caller, types[0]),)
+    else:
+        served = site_of(request).deployment.types_of(caller.options)
     views = {rt: view_of(request, rt, query) for rt in served}
     asked = _listing(query)
     listed = await queries.search(

@@ -17,7 +17,7 @@ from scim_server.usecases.access import Caller
 from scim_server.usecases.membership import is_id
 from scim_server.usecases.provisioning import IfMatch, Written
 from scim_server.usecases.queries import Members, Stored
-from scim_server.web.auth import reader, writer
+from scim_server.web.auth import reader, served_type, writer
 from scim_server.web.body import read_json
 from scim_server.web.reply import empty_answer, json_answer, termination
 from scim_server.web.representation import View, view_of
@@ -26,7 +26,8 @@ from scim_server.web.site import meant, note, site_of
 
 async def get(request: Request, rt: ResourceType) -> Response:
     """GET /Users/{id}"""
-    caller = await reader(request, rt)
+    caller = await reader(request)
+    rt = served_type(request, caller, rt)
     view = view_of(request, rt)
     shows_groups = rt.name == "User" and view.plan.keeps("groups")
     stored = await queries.get(_deployment(request), caller, rt, request.path_params["id"], groups=shows_groups)
@@ -40,7 +41,9 @@ async def get(request: Request, rt: ResourceType) -> Response:
 
 async def create(request: Request, rt: ResourceType) -> Response:
     """POST /Users"""
-    caller, view = await writer(request, rt), view_of(request, rt)
+    caller = await writer(request)
+    rt = served_type(request, caller, rt)
+    view = view_of(request, rt)
     body, quirks = straighten_resource(await read_json(request), rt)
     meant(request, body)
     written = await provisioning.create(_deployment(request), caller, rt, body)
@@ -50,7 +53,9 @@ async def create(request: Request, rt: ResourceType) -> Response:
 
 async def replace(request: Request, rt: ResourceType) -> Response:
     """PUT /Users/{id}"""
-    caller, view = await writer(request, rt), view_of(request, rt)
+    caller = await writer(request)
+    rt = served_type(request, caller, rt)
+    view = view_of(request, rt)
     body, quirks = straighten_resource(await read_json(request), rt)
     meant(request, body)
     written = await provisioning.replace_resource(
@@ -62,7 +67,9 @@ async def replace(request: Request, rt: ResourceType) -> Response:
 
 async def patch(request: Request, rt: ResourceType) -> Response:
     """PATCH /Users/{id}"""
-    caller, view = await writer(request, rt), view_of(request, rt)
+    caller = await writer(request)
+    rt = served_type(request, caller, rt)
+    view = view_of(request, rt)
     resource_id = _id(request, rt)
     body, quirks = straighten_patch(await read_json(request), rt)
     meant(request, body)
@@ -76,7 +83,8 @@ async def patch(request: Request, rt: ResourceType) -> Response:
 
 async def delete(request: Request, rt: ResourceType) -> Response:
     """DELETE /Users/{id}"""
-    caller = await writer(request, rt)
+    caller = await writer(request)
+    rt = served_type(request, caller, rt)
     written = await provisioning.delete(_deployment(request), caller, rt, _id(request, rt), _if_match(request))
     return empty_answer(204, termination(written.receipt))
 

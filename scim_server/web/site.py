@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from starlette.requests import Request
 
-from scim_server.protocol.attributes import ResourceType
 from scim_server.protocol.errors import InvalidValue
 from scim_server.usecases.access import Authenticator
 from scim_server.usecases.deployment import Deployment
@@ -39,10 +38,6 @@ class Site:
     recorder: Recorder
     public_url: str | None = None
     discovery_auth: bool = False
-
-    def resource_type(self, endpoint: str) -> ResourceType:
-        """The resource type served at an endpoint such as "/Users"."""
-        return next(rt for rt in self.deployment.resource_types if rt.endpoint == endpoint)
 
 
 def site_of(request: Request) -> Site:

@@ -19,6 +19,7 @@ from web.serving import BASE, GROUP, USER, Server, Tenant, stamp
 
 from scim_server.app import Parts
 from scim_server.cli.terminal import operator
+from scim_server.protocol import schemas
 from scim_server.storage.change import FEED
 from scim_server.storage.tables import audit, member, outbox, resource, subject
 from scim_server.usecases import access
@@ -78,7 +79,9 @@ class Firm:
 
     async def set(self, *assignments: str) -> None:
         """Set options; known at once, by a new token."""
-        self.idp.row = await access.set_options(self.idp.database, self.idp.row, list(assignments), **stamp())
+        self.idp.row = await access.set_options(
+            self.idp.database, self.idp.row, list(assignments), (schemas.USER, schemas.GROUP), **stamp()
+        )
         self.idp.token = await self.idp.issue()
 
     async def operator(self, **more: Any) -> Caller:

@@ -7,6 +7,7 @@ import pytest
 
 from scim_server.clock import new_id
 from scim_server.protocol.errors import Forbidden, TooManyRequests, Unauthorized
+from scim_server.protocol.schemas import GROUP, USER
 from scim_server.storage import access as rows
 from scim_server.storage.access import TenantRow, TokenRow
 from scim_server.storage.database import Database
@@ -85,7 +86,7 @@ async def test_options_and_a_freeze_are_felt_within_a_second(database: Database,
     authenticator = Authenticator(database)
     assert (await authenticator.caller(token, "", NOW)).options == TenantOptions()
 
-    changed = await access.set_options(database, tenant, ["profile=rfc"], **stamp())
+    changed = await access.set_options(database, tenant, ["profile=rfc"], (USER, GROUP), **stamp())
     await access.freeze(database, changed, NOW + 60_000, **stamp())
     caller = await authenticator.caller(token, "", NOW + CACHE_MS)
 

@@ -122,7 +122,7 @@ class Server:
         row = await rows.tenant_named(self.database, name)
         assert row is not None
         if options:
-            row = await access.set_options(self.database, row, list(options), **stamp())
+            row = await access.set_options(self.database, row, list(options), self.settings.served_types, **stamp())
         token = await access.issue_token(self.database, row, "test", "scim", expires=None, **stamp())
         return Tenant(self.http, self.database, row, token)
 
