@@ -286,7 +286,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _written(value: object) -> str:
-    if value is None or value == ():
+    if value is None or value == () or value == "":
         return ""
     if isinstance(value, Template):
         value = value.text

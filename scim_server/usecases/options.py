@@ -165,7 +165,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "schemas",
-        "@FILE with JSON",
+        "JSON, as a rule from a file: `schemas=@FILE`",
         "Extension schemas of the tenant's own (RFC 7643 §7), and the resource types that they extend (§6).",
         _json,
     ),
