@@ -28,7 +28,7 @@ from scim_server.protocol import errors
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.quirks import catalogue
 from scim_server.sessions import presets
-from scim_server.sessions.config import RedisSettings, SqlSettings, StoreSettings, WebhookSettings
+from scim_server.sessions.config import PythonSettings, RedisSettings, SqlSettings, StoreSettings, WebhookSettings
 from scim_server.sessions.redis_values import ENCODINGS
 from scim_server.sessions.signing import signed_headers, signing_key
 from scim_server.settings import PREFIX, Settings
@@ -194,6 +194,7 @@ def test_every_preset_is_documented(kind: str, known: Iterable[str]) -> None:
         ("redis", RedisSettings),
         ("sql", SqlSettings),
         ("webhook", WebhookSettings),
+        ("python", PythonSettings),
     ],
 )
 def test_every_setting_of_a_store_is_documented_with_its_default(heading: str, model: type[BaseModel]) -> None:
@@ -232,11 +233,15 @@ def test_every_decision_and_provider_is_listed() -> None:
 
 
 @pytest.mark.parametrize("block", fenced("toml"))
-def test_toml_is_a_configuration(block: str, tmp_path: Path) -> None:
+def test_toml_is_a_configuration(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tmp_path / "scim-server.toml"
     config.write_text(block)
     for name in re.findall(r'_file = "([^"]+)"', block):
         (tmp_path / name).write_text(SECRET)
+    for module, function in re.findall(r'^function = "(\w+):(\w+)"', block, re.MULTILINE):
+        (code,) = (one.values[0] for one in fenced("python") if f"def {function}(" in one.values[0])
+        (tmp_path / f"{module}.py").write_text(code)
+        monkeypatch.syspath_prepend(tmp_path)
     environment = dict.fromkeys(re.findall(r"\$\{(\w+)\}", block), SECRET) | {"SCIM_CONFIG": str(config)}
     Settings.load(environment)
 

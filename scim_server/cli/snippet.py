@@ -46,7 +46,7 @@ def lines(config: StoreSettings, language: Language, tenant: str) -> str:
             raise Failure(f'Session store {config.name} has no gate table: add gate_statement = "default".')
         gates, index, keys = written.sql_gates, "", {}
     else:
-        raise Failure(f"Session store {config.name} is a webhook: its receiver ends sessions, no guard reads a gate.")
+        raise Failure(f"Session store {config.name} is a webhook or a function: no guard reads a gate there.")
     for name, value in {**keys, "TENANT": tenant}.items():
         gates = gates.replace(f"@{name}@", written.quote(value))
     text = f"{gates}\n{written.login}"

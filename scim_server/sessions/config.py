@@ -4,8 +4,11 @@ Unknown keys are errors. Secrets (`${ENV}`, `*_file`) are resolved before these 
 made here repeats a value of `url` or `secret`.
 """
 
+import re
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from ipaddress import IPv4Network, IPv6Network
+from operator import attrgetter
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -18,6 +21,8 @@ from scim_server.sessions.sql_statement import Statement, StatementError
 
 PARAMETERS = ("subject", "tenant", "epoch", "denied", "not_before")
 """What a SQL statement may bind, each written with a colon before it."""
+
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 def _template(*names: str) -> Callable[[Any], Template]:
@@ -58,6 +63,22 @@ def _statement(value: Any) -> Statement:
     return statement
 
 
+def _function(value: Any) -> Callable[..., Any]:
+    """What `"module:function"` names, imported: here, so that a fault is told at start, with all others."""
+    if callable(value):
+        return value  # type: ignore[no-any-return]
+    if not isinstance(value, str) or not _FUNCTION.fullmatch(value):
+        raise ValueError('write "module:function"')
+    module, _, name = value.partition(":")
+    try:
+        found: Any = attrgetter(name)(import_module(module))
+    except Exception as problem:  # noqa: BLE001 (a module runs somebody else's code when it is imported)
+        raise ValueError(f"{value} cannot be imported: {type(problem).__name__}: {problem}") from None
+    if not callable(found):
+        raise ValueError(f"{value} is not a function")
+    return found  # type: ignore[no-any-return]
+
+
 def _listed(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else (value,)
 
@@ -68,6 +89,7 @@ TenantKey = Annotated[Template, BeforeValidator(_template("tenant"))]
 SubjectKey = Annotated[Template, BeforeValidator(_template("subject", "tenant"))]
 SessionKey = Annotated[Template, BeforeValidator(_template("sid", "subject", "tenant"))]
 ValuePattern = Annotated[Template, BeforeValidator(_template("tenant", *ENCODINGS))]
+Function = Annotated[Callable[..., Any], BeforeValidator(_function)]
 Sql = Annotated[Statement, BeforeValidator(_statement)]
 
 
@@ -81,7 +103,6 @@ class StoreSettings(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     tenant: str | None = Field(default=None, min_length=1)
     subject: Subject = Field(default="{id}")  # type: ignore[assignment]  # validate_default parses it
-    url: Address
 
     @field_validator("subject")
     @classmethod
@@ -105,6 +126,7 @@ class RedisSettings(StoreSettings):
     The first template of a list is the session record, the others are companions that go with it."""
 
     kind: Literal["redis"]
+    url: Address
     preset: str | None = None
     session_key: Annotated[tuple[SessionKey, ...], BeforeValidator(_listed)] = ()
     hash_key: Annotated[tuple[TenantKey, ...], BeforeValidator(_listed)] = ()
@@ -197,6 +219,7 @@ class SqlSettings(StoreSettings):
     move forward, and `gate_query` (epoch, denied of a subject) lets late repeats spare newer logins."""
 
     kind: Literal["sql"]
+    url: Address
     preset: str | None = None
     statements: Annotated[tuple[Sql, ...], BeforeValidator(_listed)] = ()
     gate_statement: Literal["default"] | Sql | None = None
@@ -230,6 +253,7 @@ class WebhookSettings(StoreSettings):
     `private_networks` None: any address may be reached; else public ones and those in these networks."""
 
     kind: Literal["webhook"]
+    url: Address
     secret: Annotated[tuple[SecretStr, ...], BeforeValidator(_listed)] = Field(min_length=1)
     inline: bool = False
     proxy: str | None = Field(default=None, repr=False)
@@ -255,10 +279,21 @@ class WebhookSettings(StoreSettings):
         return secrets
 
 
+class PythonSettings(StoreSettings):
+    """`kind = "python"`: a function of the CRM's, `"module:function"`, that is called with each Delivery (port.py)."""
+
+    kind: Literal["python"]
+    function: Function
+    inline: bool = True
+    timeout_ms: int = Field(default=5_000, ge=1, le=5_000)
+
+
 def _scheme(url: Template, *schemes: str) -> Template:
     if not url.parts or not url.parts[0][0].startswith(schemes):
         raise ValueError(f"begin with {', '.join(schemes)}")
     return url
 
 
-SessionStoreSettings = Annotated[RedisSettings | SqlSettings | WebhookSettings, Field(discriminator="kind")]
+SessionStoreSettings = Annotated[
+    RedisSettings | SqlSettings | WebhookSettings | PythonSettings, Field(discriminator="kind")
+]

@@ -7,9 +7,11 @@ remote failure; the same Delivery may arrive more than once and late, and must t
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 Action = Literal["terminate", "lift", "notify"]
+CANARIES: Final = ("scim-canary", "00000000-0000-7000-8000-000000000000", "-32001")
+"""Subjects that nobody has, for keys that are text, uuid and integer; the same each time, so that one gate is left."""
 
 
 @dataclass(frozen=True, slots=True)

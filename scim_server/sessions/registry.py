@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from scim_server.sessions.config import (
+    PythonSettings,
     RedisSettings,
     SessionStoreSettings,
     SqlSettings,
@@ -66,6 +67,10 @@ def open_store(config: SessionStoreSettings) -> SessionStore:
             from scim_server.sessions.webhook import WebhookStore
 
             return WebhookStore(config)
+        case PythonSettings():
+            from scim_server.sessions.python import PythonStore
+
+            return PythonStore(config)
 
 
 def _open_sql(config: SqlSettings) -> SessionStore:
@@ -98,10 +103,10 @@ def _lines(faults: ValidationError) -> Iterable[str]:
         elif fault["type"] == "missing":
             message = "is missing"
         elif fault["type"].startswith("union_tag"):
-            message = 'kind must be "redis", "sql" or "webhook"'
+            message = 'kind must be "redis", "sql", "webhook" or "python"'
         yield f"{place}: {message}" if place else message
 
 
 def _place(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    kinds = ("redis", "sql", "webhook")
+    kinds = ("redis", "sql", "webhook", "python")
     return location[1:] if location[:1] and location[0] in kinds else location

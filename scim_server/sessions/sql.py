@@ -13,6 +13,7 @@ from scim_server import guard
 from scim_server.clock import new_id, now_ms
 from scim_server.sessions.config import SqlSettings
 from scim_server.sessions.port import (
+    CANARIES,
     Delivery,
     Done,
     Finding,
@@ -32,8 +33,6 @@ _GATE_QUERY: Final = Statement.parse("SELECT epoch, denied FROM scim_gate WHERE 
 _HEARTBEAT: Final = Statement.parse("SELECT seen_ms FROM scim_guard WHERE name = :tenant")
 _FORGET: Final = Statement.parse("DELETE FROM scim_gate WHERE subject = :subject")
 _HEARTBEAT_MS: Final = 60_000
-_CANARY: Final = ("scim-canary", "00000000-0000-7000-8000-000000000000", "-32001")
-"""Subjects that nobody has, for columns of text, uuid and integer; the same each time, so that one gate row is left."""
 
 
 def gate_tables() -> str:
@@ -109,7 +108,7 @@ class SqlStore:
     async def canary(self, tenant: str) -> Trial | None:
         """Gate and statements for a subject without sessions: we do not know how the CRM would write one."""
         started = perf_counter()
-        for canary in _CANARY:
+        for canary in CANARIES:
             try:
                 await self._apply(tenant, canary, Gate(now_ms(), True, 0), ending=True)
             except Unconvertible:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 import asyncpg
 from redis.asyncio import Redis
+from sessions import crm_functions
 
 from scim_server.sessions.port import Action, Delivery, Gate, SessionStore
 from scim_server.sessions.registry import open_store, read_stores
@@ -151,6 +152,27 @@ class RedisHashBench(RedisBench):
             for sid, record in fields.items()
             if record == pickle.dumps({"sid": sid.decode(), "user": subject})
         }
+
+
+class PythonBench:
+    """Sessions and gates in the CRM's memory; `function` of crm_functions ends them."""
+
+    def __init__(self, function: str) -> None:
+        crm_functions.forget_all()
+        self.store = make_store(kind="python", function=f"sessions.crm_functions:{function}")
+
+    async def log_in(self, subject: str, *sids: str) -> None:
+        crm_functions.SESSIONS.setdefault(subject, set()).update(sids)
+
+    async def alive(self, subject: str) -> set[str]:
+        return set(crm_functions.SESSIONS.get(subject, ()))
+
+    async def gate(self, subject: str) -> str | None:
+        gate = crm_functions.GATES.get(subject)
+        return str(gate) if gate else None
+
+    async def aclose(self) -> None:
+        await self.store.aclose()
 
 
 class SqlBench:

@@ -41,7 +41,7 @@ def test_the_kinds_and_their_defaults() -> None:
     ("entry", "problem"),
     [
         ({**REDIS, "index-key": "x"}, 'session store "r": index-key: is not a setting'),
-        ({**REDIS, "kind": "ldap"}, 'session store "r": kind must be "redis", "sql" or "webhook"'),
+        ({**REDIS, "kind": "ldap"}, 'session store "r": kind must be "redis", "sql", "webhook" or "python"'),
         ({"name": "r", "url": "x"}, 'session store "r": kind must be'),
         ({**REDIS, "url": None}, 'session store "r": url: '),
         ({"kind": "webhook", "url": "https://h/"}, "session store number 1: name: is missing"),
