@@ -14,6 +14,7 @@ from scim_server.protocol.errors import Mutability, NoTarget
 from scim_server.protocol.filter import Node, equalities, size
 from scim_server.protocol.fold import fold
 from scim_server.protocol.match import element_matches
+from scim_server.protocol.mutability import carried, demand_unchanged
 from scim_server.protocol.path import Path
 from scim_server.protocol.value import (
     Reading,
@@ -43,6 +44,11 @@ class Edit:
 
     def of(self, before: Any) -> Any:
         """The attribute's new value, None when it is unassigned. Raises InvalidValue, Mutability or NoTarget."""
+        after = self._after(before)
+        demand_unchanged(self.path.ref.attribute, before, after, self.prefix)
+        return after
+
+    def _after(self, before: Any) -> Any:
         attribute = self.path.ref.attribute
         if attribute.multi_valued:
             after = self._list(before or [])
@@ -65,7 +71,7 @@ class Edit:
             return [] if self.value is None else self._without_listed(before)
         listed = read_many(attribute, self.value, self.prefix, self.reading)
         if self.verb == "replace":
-            return listed
+            return carried(attribute, before, listed, self.prefix) or []
         if attribute.type != "complex":
             return list(dict.fromkeys([*before, *listed]))
         return single_primary(distinct([*before, *listed]), listed)

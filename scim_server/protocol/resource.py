@@ -12,6 +12,7 @@ from typing import Any
 from scim_server.protocol.attributes import Attribute, Profile, ResourceType
 from scim_server.protocol.errors import InvalidSyntax, InvalidValue, Mutability
 from scim_server.protocol.membership import Member, read_members
+from scim_server.protocol.mutability import carried
 from scim_server.protocol.schemas import MEMBERS, PASSWORD
 from scim_server.protocol.value import Reading, missing, read, required
 
@@ -170,9 +171,14 @@ def _keep(document: dict[str, Any], current: Mapping[str, Any], resource_type: R
         before = (current.get(urn, {}) if urn else current).get(attribute.name)
         if before is None:
             continue
-        holder = document.setdefault(urn, {}) if urn else document
-        if holder.setdefault(attribute.name, before) != before and attribute.mutability == "immutable":
-            raise Mutability(f"{f'{urn}:' if urn else ''}{attribute.name} cannot be changed once it is set.")
+        prefix = f"{urn}:" if urn else ""
+        said = (document.get(urn, {}) if urn else document).get(attribute.name)
+        if attribute.mutability == "immutable" and said not in (None, before):
+            raise Mutability(f"{prefix}{attribute.name} cannot be changed once it is set.")
+        whole = attribute.mutability == "immutable" or attribute.returned == "never"
+        after = before if whole and said is None else carried(attribute, before, said, prefix)
+        if after is not None:
+            (document.setdefault(urn, {}) if urn else document)[attribute.name] = after
 
 
 @cache
@@ -180,5 +186,9 @@ def _kept(resource_type: ResourceType) -> tuple[tuple[str | None, Attribute], ..
     return tuple(
         (schema.id if schema else None, attribute)
         for schema, attribute in resource_type.attributes()
-        if attribute.mutability == "immutable" or attribute.returned == "never"
+        if any(
+            each.mutability == "immutable" or each.returned == "never"
+            for each in (attribute, *attribute.sub_attributes)
+        )
+        and attribute is not MEMBERS
     )

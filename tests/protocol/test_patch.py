@@ -417,6 +417,106 @@ def test_immutable_attributes_are_set_once() -> None:
             badge(operation)
 
 
+DESK = Schema(
+    "urn:example:desk",
+    "Desk",
+    "",
+    (
+        Attribute(
+            "desk",
+            "complex",
+            sub_attributes=(
+                Attribute("serial", mutability="immutable"),
+                Attribute("seat"),
+                Attribute("site", mutability="readOnly"),
+            ),
+        ),
+        Attribute(
+            "keys",
+            "complex",
+            multi_valued=True,
+            sub_attributes=(
+                Attribute("value"),
+                Attribute("type"),
+                Attribute("cut", mutability="immutable"),
+                Attribute("note"),
+                Attribute("code", returned="never"),
+                Attribute("lock", mutability="readOnly"),
+            ),
+        ),
+    ),
+)
+SEATED = ResourceType("User", "/Users", "", USER.schema, ((DESK, False),))
+KEYS: list[dict[str, Any]] = [{"value": "k", "cut": "1", "code": "c"}, {"value": "l", "note": "n"}]
+SITTER = {
+    "schemas": [USER_URN, DESK.id],
+    "userName": "a",
+    DESK.id: {"desk": {"serial": "1", "seat": "x"}, "keys": KEYS},
+}
+
+
+def seated(*operations: dict[str, Any]) -> Any:
+    return run(*operations, document=SITTER, resource_type=SEATED).document.get(DESK.id)
+
+
+@pytest.mark.parametrize(
+    ("operation", "desk"),
+    [
+        (op("replace", "desk", {"serial": "1", "seat": "y"}), {"serial": "1", "seat": "y"}),
+        (op("replace", "desk", {"seat": "y"}), {"serial": "1", "seat": "y"}),
+        (op("replace", None, {f"{DESK.id}:desk.seat": "y"}), {"serial": "1", "seat": "y"}),
+        (op("remove", "desk.seat"), {"serial": "1"}),
+        (op("add", "desk", {"site": "read and sent back"}), {"serial": "1", "seat": "x"}),
+    ],
+)
+def test_a_part_that_is_immutable_stays(operation: dict[str, Any], desk: dict[str, Any]) -> None:
+    assert seated(operation)["desk"] == desk
+
+
+@pytest.mark.parametrize(
+    ("operation", "keys"),
+    [
+        (op("replace", "keys", [{"value": "k", "note": "m"}]), [{"value": "k", "cut": "1", "code": "c", "note": "m"}]),
+        (op("replace", "keys", [{"value": "m", "cut": "2"}]), [{"value": "m", "cut": "2"}]),
+        (op("remove", 'keys[value eq "k"]'), KEYS[1:]),
+        (op("remove", 'keys[value eq "k"].code'), [{"value": "k", "cut": "1"}, KEYS[1]]),
+        (op("remove", "keys"), None),
+        (op("add", "keys", [{"value": "l", "cut": "2"}]), [KEYS[0], {**KEYS[1], "cut": "2"}]),
+        (op("replace", "keys", [{**KEYS[0], "lock": "read and sent back"}]), KEYS[:1]),
+    ],
+)
+def test_elements_come_and_go_with_their_immutable_parts(operation: dict[str, Any], keys: Any) -> None:
+    assert seated(operation).get("keys") == keys
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        op("replace", "desk.serial", "2"),
+        op("replace", "desk", {"serial": "2"}),
+        op("add", None, {DESK.id: {"desk": {"serial": "2"}}}),
+        op("replace", None, {f"{DESK.id}:desk.serial": "2"}),
+        op("remove", "desk.serial"),
+        op("remove", "desk"),
+        op("replace", "desk", None),
+        op("remove", DESK.id),
+        op("replace", 'keys[value eq "k"].cut', "2"),
+        op("remove", 'keys[value eq "k"].cut'),
+        op("add", "keys", [{"value": "k", "cut": "2"}]),
+        op("replace", "keys", [{"value": "k", "cut": "2"}]),
+        op("replace", 'keys[value eq "k"]', {"cut": "2"}),
+        op("replace", "desk.site", "y"),
+        op("add", 'keys[value eq "k"].lock', "y"),
+        op("replace", "keys.lock", "y"),
+    ],
+)
+def test_what_cannot_be_changed_is_refused(operation: dict[str, Any]) -> None:
+    path = operation.get("path")
+    operation = operation if path in (None, DESK.id) else {**operation, "path": f"{DESK.id}:{path}"}
+    with pytest.raises(Mutability):
+        seated(operation)
+
+
 def test_required_attributes_of_an_extension() -> None:
     with pytest.raises(InvalidValue, match="serial is required"):
         badge(op("add", "floors", [1]), document=BARE)

@@ -291,6 +291,76 @@ def test_immutable_values_are_kept_and_guarded() -> None:
         badge(current, serial="2")
 
 
+DESK = Schema(
+    "urn:example:desk",
+    "Desk",
+    "",
+    (
+        Attribute(
+            "desk",
+            "complex",
+            sub_attributes=(
+                Attribute("serial", mutability="immutable"),
+                Attribute("seat"),
+                Attribute("site", mutability="readOnly"),
+            ),
+        ),
+        Attribute(
+            "keys",
+            "complex",
+            multi_valued=True,
+            sub_attributes=(
+                Attribute("value"),
+                Attribute("type"),
+                Attribute("cut", mutability="immutable"),
+                Attribute("code", returned="never"),
+                Attribute("lock", mutability="readOnly"),
+            ),
+        ),
+    ),
+)
+SEATED = ResourceType("User", "/Users", "", USER.schema, ((DESK, False),))
+SITTER: dict[str, Any] = {
+    "userName": "a",
+    DESK.id: {"desk": {"serial": "1", "seat": "x"}, "keys": [{"value": "k", "cut": "1", "code": "c"}]},
+}
+
+
+def seated(held: Any) -> Any:
+    return check({"userName": "a", DESK.id: held}, SEATED, INTEROP, current=SITTER).document[DESK.id]
+
+
+def test_read_only_parts_are_ignored() -> None:
+    held = {"desk": {"site": "s", "seat": "x"}, "keys": [{"value": "k", "lock": "s"}, {"lock": "s"}]}
+    made = check({"userName": "a", DESK.id: held}, SEATED, INTEROP)
+    assert made.document[DESK.id] == {"desk": {"seat": "x"}, "keys": [{"value": "k"}]}
+    assert made.ignored == ()
+
+
+@pytest.mark.parametrize(
+    ("held", "kept"),
+    [
+        (SITTER[DESK.id], SITTER[DESK.id]),
+        (None, {"desk": {"serial": "1"}}),
+        ({"desk": {"seat": "y"}}, {"desk": {"serial": "1", "seat": "y"}}),
+        ({"keys": [{"value": "k"}]}, {"desk": {"serial": "1"}, "keys": SITTER[DESK.id]["keys"]}),
+        ({"keys": [{"value": "l", "cut": "2"}]}, {"desk": {"serial": "1"}, "keys": [{"value": "l", "cut": "2"}]}),
+        (
+            {"keys": [{"value": "k", "code": "d"}]},
+            {"desk": {"serial": "1"}, "keys": [{**SITTER[DESK.id]["keys"][0], "code": "d"}]},
+        ),
+    ],
+)
+def test_a_replacement_keeps_what_it_cannot_change(held: Any, kept: Any) -> None:
+    assert seated(held) == kept
+
+
+@pytest.mark.parametrize("held", [{"desk": {"serial": "2"}}, {"keys": [{"value": "k", "cut": "2"}]}])
+def test_a_replacement_that_changes_an_immutable_part_is_refused(held: Any) -> None:
+    with pytest.raises(Mutability, match="cannot be changed once it is set"):
+        seated(held)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

@@ -37,6 +37,8 @@ DECLARED: dict[str, Any] = {
                         {"name": "type"},
                         {"name": "primary", "type": "boolean"},
                         {"name": "secret", "returned": "never"},
+                        {"name": "since", "mutability": "immutable"},
+                        {"name": "seen", "mutability": "readOnly"},
                     ],
                 },
             ],
@@ -152,6 +154,28 @@ async def test_required_read_only_and_immutable(tenant: Tenant) -> None:
         await tenant.patch(path, {"op": "remove", "path": "serial"}),
     ):
         assert (answer.status_code, answer.json()["scimType"]) == (400, "mutability")
+
+
+async def test_parts_that_are_read_only_or_immutable(tenant: Tenant) -> None:
+    contact = {"value": "Ann", "since": "1999", "secret": "s"}
+    made = await device(tenant, "S", contacts=[{**contact, "seen": "never"}])
+    path = f"/Devices/{made['id']}"
+    assert made["contacts"] == [{"value": "Ann", "since": "1999"}]
+    kept = await tenant.send("PUT", path, {"serial": "S", "contacts": [{"value": "Ann", "seen": "x"}]})
+    assert kept.json()["contacts"] == made["contacts"]
+    assert kept.json()["meta"]["version"] == made["meta"]["version"]  # the secret is still there, too
+    other = {"value": "Ann", "since": "2000"}
+    for answer in (
+        await tenant.send("PUT", path, {"serial": "S", "contacts": [other]}),
+        await tenant.patch(path, {"op": "replace", "path": "contacts", "value": [other]}),
+        await tenant.patch(path, {"op": "add", "value": {"contacts": [other]}}),
+        await tenant.patch(path, {"op": "replace", "path": 'contacts[value eq "Ann"].since', "value": "2000"}),
+        await tenant.patch(path, {"op": "replace", "path": 'contacts[value eq "Ann"].seen', "value": "2000"}),
+        await tenant.patch(path, {"op": "remove", "path": 'contacts[value eq "Ann"].since'}),
+    ):
+        assert (answer.status_code, answer.json()["scimType"]) == (400, "mutability")
+    gone = await tenant.send("PUT", path, {"serial": "S", "contacts": [{"value": "Bob", "since": "2000"}]})
+    assert gone.json()["contacts"] == [{"value": "Bob", "since": "2000"}]
 
 
 async def test_what_is_returned_when(tenant: Tenant) -> None:
