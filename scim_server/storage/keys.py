@@ -67,12 +67,18 @@ def row_of(
 
 def values_of(document: Mapping[str, Any], resource_type: ResourceType) -> set[ValueRow]:
     """The index rows of a document."""
-    return {
-        ValueRow(each.name, value_key(found), each.exclusive)
-        for each in indexed(resource_type)
-        for value in _held(document, each.ref)
-        if (found := _searched(each.ref.leaf, value)) is not None
-    }
+    return {row for _, _, row in indexed_values(document, resource_type)}
+
+
+def indexed_values(
+    document: Mapping[str, Any], resource_type: ResourceType
+) -> Iterator[tuple[AttributeRef, Any, ValueRow]]:
+    """Each value that has an index row: its attribute, the value as it stands in the document, the row."""
+    for each in indexed(resource_type):
+        for value in _held(document, each.ref):
+            found = _searched(each.ref.leaf, value)
+            if found is not None:
+                yield each.ref, value, ValueRow(each.name, value_key(found), each.exclusive)
 
 
 def search_of(document: Mapping[str, Any], resource_type: ResourceType) -> dict[str, Any]:

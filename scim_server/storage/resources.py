@@ -1,10 +1,13 @@
 """Reads of single resources, of members and of indexed values. Lists: listing.py. Writes are Changes (commit.py)."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import orjson
 from sqlalchemy import BigInteger, ColumnElement, Integer, Text, and_, func, literal_column, select
 from sqlalchemy.sql import Select
 
+from scim_server.storage.change import ValueRow
 from scim_server.storage.database import Database, Row
 from scim_server.storage.dialects import Dialect
 from scim_server.storage.statements import Statement, bound
@@ -101,6 +104,16 @@ async def holder_of(database: Database, tenant_id: str, kind: str, unique_key: s
     """The id of the resource that has this unique key."""
     rows = await database.read(_HOLDER, {"tenant_id": tenant_id, "type": kind, "unique_key": unique_key})
     return rows[0]["id"] if rows else None
+
+
+async def held_by_others(
+    database: Database, tenant_id: str, kind: str, resource_id: str, values: Iterable[ValueRow]
+) -> set[tuple[str, str]]:
+    """(attr, value_key) of the exclusive ones of `values` that another resource has."""
+    wanted = [value for value in values if value.exclusive]
+    given = {"tenant_id": tenant_id, "type": kind, "id": resource_id, "wanted": orjson.dumps(wanted).decode()}
+    rows = await database.read(_HELD_BY_OTHERS, given) if wanted else []
+    return {(row["attr"], row["value_key"]) for row in rows}
 
 
 async def password_hash_of(database: Database, tenant_id: str, resource_id: str) -> str | None:
@@ -244,6 +257,24 @@ _HASH = Statement(
         credential.c.tenant_id == bound("tenant_id", Id), credential.c.resource_id == bound("id", Id)
     )
 )
+
+
+def _held_by_others(d: Dialect) -> Select[Any]:
+    wanted = d.rows("wanted", {"attr": Key, "value_key": Key})
+    table = resource_value.c
+    same = and_(table.attr == wanted.c.attr, table.value_key == wanted.c.value_key)
+    return (
+        select(table.attr, table.value_key)
+        .select_from(wanted.join(resource_value, same))
+        .where(
+            table.tenant_id == bound("tenant_id", Id),
+            table.type == bound("type", Key),
+            table.resource_id != bound("id", Id),
+        )
+    )
+
+
+_HELD_BY_OTHERS = Statement(_held_by_others)
 _VALUES = Statement(
     lambda d: select(resource_value.c.attr, resource_value.c.value_key, resource_value.c.exclusive).where(
         resource_value.c.tenant_id == bound("tenant_id", Id),

@@ -15,7 +15,7 @@ import orjson
 from scim_server.events.model import MembershipChanged, Snapshot
 from scim_server.protocol import patch as patching
 from scim_server.protocol.attributes import ResourceType
-from scim_server.protocol.errors import NotFound, PreconditionFailed, Unavailable, Uniqueness
+from scim_server.protocol.errors import NotFound, PreconditionFailed, Unavailable
 from scim_server.protocol.membership import MemberEdits
 from scim_server.protocol.patch import Operation
 from scim_server.protocol.resource import Checked, check
@@ -31,6 +31,7 @@ from scim_server.usecases.deployment import Deployment
 from scim_server.usecases.membership import MemberPlan, member_rows, plan_members
 from scim_server.usecases.passwords import credential_of
 from scim_server.usecases.protection import refuse_to_harm
+from scim_server.usecases.uniqueness import taken
 
 TRIES = 5
 _turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # of resources that several want to write now
@@ -120,24 +121,16 @@ async def _insert(
 async def _restore_or_refuse(
     deployment: Deployment, caller: Caller, rt: ResourceType, checked: Checked, body: Any
 ) -> Written:
-    row = _row(rt, checked.document, True, caller)
-    holder = row.unique_key and await resources.holder_of(
-        deployment.database, caller.tenant_id, rt.name, row.unique_key
-    )
-    if holder and rt.name == "User" and caller.options.restore_on_post:
-        twin = await resources.load(deployment.database, caller.tenant_id, rt.name, holder, groups=False)
+    unique_key = _row(rt, checked.document, True, caller).unique_key
+    database, tenant_id = deployment.database, caller.tenant_id
+    holder = None
+    if unique_key and rt.name == "User" and caller.options.restore_on_post:
+        holder = await resources.holder_of(database, tenant_id, rt.name, unique_key)
+    if holder:
+        twin = await resources.load(database, tenant_id, rt.name, holder, groups=False)
         if twin is not None and not twin.active and checked.document.get("active") is not False:
             return await replace_resource(deployment, caller, rt, holder, {**body, "active": True}, None)
-    raise _taken(rt, checked.document, bool(holder))
-
-
-def _taken(rt: ResourceType, document: Mapping[str, Any], by_key: bool) -> Uniqueness:
-    name = "userName" if rt.name == "User" else "displayName"
-    if by_key and name in document:
-        return Uniqueness(
-            f"Another {rt.name} of this tenant has the {name} {document[name]!r}; look it up by filter and update it."
-        )
-    return Uniqueness(f"Another {rt.name} of this tenant has one of this resource's unique values.")
+    raise await taken(deployment, caller, rt, None, checked.document, unique_key)
 
 
 async def replace_resource(
@@ -303,7 +296,7 @@ async def _write(
     try:
         committed, receipt = await commit_and_deliver(deployment, caller.tenant, change, said)
     except Taken:
-        raise _taken(rt, step.after, row.unique_key is not None) from None
+        raise await taken(deployment, caller, rt, stored.id, step.after, row.unique_key) from None
     now_stored = stored._replace(
         version=committed.version,
         modified=committed.modified,

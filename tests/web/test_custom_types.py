@@ -127,8 +127,12 @@ async def test_unique_values(tenant: Tenant, first: dict[str, Any], second: dict
     other = await device(tenant, "other")
     answer = await tenant.send("POST", "/Devices", {"schemas": [DEVICE], **second})
     assert (answer.status_code, answer.json()["scimType"]) == (409, "uniqueness")
-    taken = [{"op": "replace", "path": name, "value": value} for name, value in second.items()]
-    assert (await tenant.patch(f"/Devices/{other['id']}", *taken)).status_code == 409
+    name, value = list(second.items())[-1]
+    assert f"Another Device of this tenant has the {name} {value!r}; look it up" in answer.json()["detail"]
+    taken = {"op": "replace", "path": name, "value": value}
+    refused = await tenant.patch(f"/Devices/{other['id']}", taken)
+    assert (refused.status_code, refused.json()["scimType"]) == (409, "uniqueness")
+    assert f"the {name} {value!r};" in refused.json()["detail"]
     assert (await tenant.send("DELETE", f"/Devices/{made['id']}")).status_code == 204
     assert (await tenant.send("POST", "/Devices", {"schemas": [DEVICE], **second})).status_code == 201
 

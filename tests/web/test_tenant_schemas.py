@@ -84,8 +84,9 @@ async def test_they_are_enforced(tenant: Tenant) -> None:
     gone = await tenant.patch(f"/Groups/{team['id']}", {"op": "remove", "path": TEAM})
     assert gone.status_code == 400
     await tenant.user("a", **{BADGE: {"number": "1"}})
-    taken = {"schemas": [USER], "userName": "b", BADGE: {"number": "1"}}
-    assert outcome(await tenant.send("POST", "/Users", taken)) == (409, "uniqueness")
+    taken = await tenant.send("POST", "/Users", {"schemas": [USER], "userName": "b", BADGE: {"number": "1"}})
+    assert outcome(taken) == (409, "uniqueness")
+    assert f"{BADGE}:number '1'; look it up" in taken.json()["detail"]
 
 
 async def test_filter_sort_projection_and_patch(tenant: Tenant) -> None:
