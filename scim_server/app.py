@@ -68,7 +68,7 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Parts]:
             stack.push_async_callback(store.aclose)
             http = config.kind == "webhook"
             days = config.max_session_days if isinstance(config, RedisSettings) else SESSION_DAYS
-            lines[config.name] = Line(store, budget_s=0.5 if http else 0.15, http=http, session_days=days)
+            lines[config.name] = Line(store, budget_s=config.budget_ms / 1000, http=http, session_days=days)
         terminator = Terminator(database, lines)
         stack.push_async_callback(terminator.drain)
         deployment = Deployment(
@@ -81,6 +81,7 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Parts]:
                     lines[config.name].store.inline,
                     lines[config.name].store.events,
                     config.tenant,
+                    config.budget_ms,
                 )
                 for config in settings.session_stores
             ),

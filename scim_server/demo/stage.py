@@ -22,6 +22,7 @@ PASSWORD = "crm-demo"  # noqa: S105 - everybody's password in the example CRM
 _TENANT = "default"
 _PACKAGE = Path(scim_server.__file__).parent
 
+# Budgets for a laptop that has other things to do: what it really took is in the receipt.
 _SQLITE_STORE = """
 [[session_stores]]
 name = "crm"
@@ -30,6 +31,7 @@ url = {url}
 subject = "{{externalId}}"
 statements = ["DELETE FROM user_sessions WHERE subject = :subject"]
 gate_statement = "default"
+budget_ms = 2000
 """
 
 _REDIS_STORE = """
@@ -41,6 +43,9 @@ subject = "{{externalId}}"
 session_key = "sess:{{sid}}"
 index_key = "scim:idx:{{tenant}}:{{subject}}"
 gate_key = "scim:gate:{{tenant}}:{{subject}}"
+budget_ms = 2000
+connect_timeout_ms = 1000
+timeout_ms = 1000
 """
 
 _SENTINELS = "scim:gate::scim-sentinel-*"

@@ -94,7 +94,8 @@ Sql = Annotated[Statement, BeforeValidator(_statement)]
 
 
 class StoreSettings(BaseModel):
-    """What every kind has. `tenant` None = all tenants; `subject` makes the key under which the CRM files people."""
+    """What every kind has. `tenant` None = all tenants; `subject` makes the key under which the CRM files people;
+    `budget_ms` is how long a request waits for this store before its answer says pending."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True, validate_default=True
@@ -103,6 +104,7 @@ class StoreSettings(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     tenant: str | None = Field(default=None, min_length=1)
     subject: Subject = Field(default="{id}")  # type: ignore[assignment]  # validate_default parses it
+    budget_ms: int = Field(default=150, ge=1, le=10_000)
 
     @field_validator("subject")
     @classmethod
@@ -256,6 +258,7 @@ class WebhookSettings(StoreSettings):
     url: Address
     secret: Annotated[tuple[SecretStr, ...], BeforeValidator(_listed)] = Field(min_length=1)
     inline: bool = False
+    budget_ms: int = Field(default=500, ge=1, le=10_000)
     proxy: str | None = Field(default=None, repr=False)
     private_networks: tuple[IPv4Network | IPv6Network, ...] | None = None
     timeout_ms: int = Field(default=10_000, ge=1, le=60_000)

@@ -20,7 +20,7 @@ from scim_server.storage.deactivations import Held, Loss
 from scim_server.storage.resources import Stored
 from scim_server.usecases import provisioning
 from scim_server.usecases.access import Caller
-from scim_server.usecases.change import INLINE_GRACE_MS, Receipt, Said, commit_and_deliver
+from scim_server.usecases.change import Receipt, Said, commit_and_deliver
 from scim_server.usecases.deployment import Deployment
 
 
@@ -49,7 +49,7 @@ async def approve(deployment: Deployment, caller: Caller, user_id: str) -> Recei
         waiting = await deactivations.held(deployment.database, caller.tenant_id, user_id)
         if not waiting:
             return None
-        inline = {subscriber.name: subscriber.inline for subscriber in deployment.subscribers}
+        grace_ms = {subscriber.name: subscriber.grace_ms for subscriber in deployment.subscribers}
         messages = tuple(
             Message(
                 id=deployment.new_id(),
@@ -59,7 +59,7 @@ async def approve(deployment: Deployment, caller: Caller, user_id: str) -> Recei
                 type=one.type,
                 data=one.data,
                 denied=True,
-                delay_ms=INLINE_GRACE_MS if inline.get(one.store) else 0,
+                delay_ms=grace_ms.get(one.store, 0),
             )
             for one in waiting
         )

@@ -16,7 +16,6 @@ from scim_server.usecases.deployment import Delivered, Deployment, Subscriber
 
 _log = logging.getLogger(__name__)
 _STILL = Moves()
-INLINE_GRACE_MS = 300  # how long the worker leaves to the request what the request tries itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ def compose(
                     data=data.get(move.type, fallback),
                     denied=move.action == "terminate",
                     if_denied=move.if_denied,
-                    delay_ms=INLINE_GRACE_MS if subscriber.inline else 0,
+                    delay_ms=subscriber.grace_ms,
                 )
             )
         if subscriber.events:

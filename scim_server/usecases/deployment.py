@@ -16,17 +16,25 @@ from scim_server.usecases import tenant_types
 from scim_server.usecases.options import TenantOptions
 from scim_server.usecases.passwords import Passwords
 
+SETTLING_MS = 150  # to write down what came of the attempt
+
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """A session store as provisioning sees it. `tenant` None: of every tenant. `inline`: delivered before the answer.
-    `events`: wants every change, not only what ends or restores access."""
+    """A session store as provisioning sees it. `tenant` None: of every tenant. `inline`: delivered before the answer,
+    within `budget_ms`. `events`: wants every change, not only what ends or restores access."""
 
     name: str
     template: Template
     inline: bool = True
     events: bool = False
     tenant: str | None = None
+    budget_ms: int = 150
+
+    @property
+    def grace_ms(self) -> int:
+        """How long the worker leaves to the request what the request tries itself."""
+        return self.budget_ms + SETTLING_MS if self.inline else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as StoreGone
 from services.redis import RedisServer
 from sqlalchemy import select
 from storage.opened import open_database, rows
-from termination.crm import RedisCrm
+from termination.crm import AS_SHIPPED, RedisCrm
 from termination.process import ServerProcess
 from termination.scene import USER, until
 
@@ -104,7 +104,7 @@ async def test_nothing_is_lost_resurrected_or_wrongly_ended(
     record_property: Callable[[str, str], None],
 ) -> None:
     own_redis.flush()
-    chance, crm, tally = random.Random(), RedisCrm(own_redis.url), Counter[str]()
+    chance, crm, tally = random.Random(), RedisCrm(own_redis.url, **AS_SHIPPED), Counter[str]()
     server = ServerProcess(tmp_path, database_url, [crm.entry])
     victims: dict[str, Victim] = {"server": server, "redis": own_redis}
     if database_url.startswith("postgres"):

@@ -122,7 +122,7 @@ def interactive(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     yield process
     if process.poll() is None:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
     assert process.stdout is not None
     process.stdout.close()
 
@@ -139,7 +139,7 @@ def test_interactive_demo(interactive: subprocess.Popen[str], stopped_by: signal
 
     crm_url = found(r"CRM +(http://\S+)", told)
     user_name, password = found(r"log in as +(\S+)", told), found(r"password (\S+)", told)
-    with httpx.Client(base_url=crm_url) as browser:
+    with httpx.Client(base_url=crm_url, timeout=30) as browser:
         assert browser.post("/login", data={"userName": user_name, "password": password}).status_code == 303
         assert browser.get("/api/me").status_code == 200
         answer = paste(found(r"(?ms)^(curl .*?)\n\n", told))
@@ -150,7 +150,7 @@ def test_interactive_demo(interactive: subprocess.Popen[str], stopped_by: signal
     children = psutil.Process(interactive.pid).children(recursive=True)
     assert len(children) >= 2
     interactive.send_signal(stopped_by)
-    assert interactive.wait(20) == 0
+    assert interactive.wait(60) == 0
     assert not any(child.is_running() for child in children)
     assert list(tmp_path.iterdir()) == []
 
@@ -167,4 +167,6 @@ def paste(command: str) -> httpx.Response:
     assert (curl, include, dash_x) == ("curl", "-i", "-X")
     assert options[::2] == ["-H", "-H", "-d"]
     *headers, body = options[1::2]
-    return httpx.request(method, url, headers=dict(header.split(": ", 1) for header in headers), content=body)
+    return httpx.request(
+        method, url, headers=dict(header.split(": ", 1) for header in headers), content=body, timeout=30
+    )

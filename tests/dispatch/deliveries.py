@@ -51,7 +51,7 @@ class ToldStore:
 
     async def received(self, number: int) -> None:
         """Return once so many deliveries have begun."""
-        async with asyncio.timeout(10), self.arrived:
+        async with asyncio.timeout(40), self.arrived:
             await self.arrived.wait_for(lambda: len(self.deliveries) >= number)
 
     async def assert_gates(self, tenant: str, gates: Sequence[tuple[str, Gate]]) -> Outcome:

@@ -16,7 +16,7 @@ from scim_server.sessions.registry import open_store, read_stores
 
 @pytest.fixture
 def crm(redis_url: str) -> Iterator[RedisCrm]:
-    made = RedisCrm(redis_url, timeout_ms=2_000, connect_timeout_ms=2_000)
+    made = RedisCrm(redis_url)
     yield made
     made.close()
 

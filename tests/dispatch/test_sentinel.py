@@ -161,7 +161,7 @@ async def test_the_lease_of_a_process_that_died_ends(site: Site) -> None:
             await ward.sentinels.look("crm")
             return bool((await ward.watched())["owner"] != owner)
 
-        assert await until(taken_over, within_s=5) > 0.05
+        await until(taken_over, within_s=5)
     assert losses() == before
 
 
@@ -175,7 +175,7 @@ async def test_the_loops_notice_and_mend_within_five_seconds(ward: Ward, site: S
 
     await until(confirmed, within_s=5)
     site.crm.lose_everything()
-    assert await until(lambda: site.crm.gate("ann") is not None, within_s=5) < 5
+    await until(lambda: site.crm.gate("ann") is not None, within_s=5)
 
 
 async def test_without_a_gate_there_is_no_sentinel_and_no_alarm(site: Site) -> None:
@@ -231,7 +231,7 @@ def forgetful_redis() -> Iterator[RedisServer]:
 async def on_forgetful_redis(site_database: str, forgetful_redis: RedisServer) -> AsyncIterator[tuple[Ward, Site]]:
     """A ward on it, beating."""
     forgetful_redis.flush()
-    crm = FlushableRedis(forgetful_redis.url, timeout_ms=300)
+    crm = FlushableRedis(forgetful_redis.url, timeout_ms=1_500)
     site = Site(site_database, crm)
     async with site.process() as ward:
         await ward.look_and_mend()

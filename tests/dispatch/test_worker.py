@@ -9,6 +9,7 @@ import pytest
 from dispatch.deliveries import Mailbox, ToldStore, another_process, away, lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from termination.scene import until
 
 from scim_server.dispatch.breaker import FAILURES
 from scim_server.dispatch.terminator import Line, Terminator
@@ -28,46 +29,52 @@ async def working(database: Database, made: dict[str, Line]) -> AsyncIterator[Wo
         await worker.aclose()
 
 
-async def settled(mailbox: Mailbox, worker: Worker, within_s: float = 10) -> None:
+async def settled(mailbox: Mailbox, within_s: float = 10) -> None:
     """Return when nothing waits any more."""
-    async with asyncio.timeout(within_s):
-        while None in await mailbox.outcomes():
-            await worker.round_done()
+
+    async def nothing_waits() -> bool:
+        return None not in await mailbox.outcomes()
+
+    await until(nothing_waits, within_s)
 
 
 async def test_what_died_with_an_earlier_process_is_found_at_once(mailbox: Mailbox) -> None:
     await mailbox.leave(*(f"p{n}" for n in range(5)))
     store = ToldStore()
-    async with working(mailbox.database, lines(store)) as worker:
-        await settled(mailbox, worker)
+    async with working(mailbox.database, lines(store)):
+        await settled(mailbox)
     assert {delivery.subject for delivery in store.deliveries} == {f"p{n}" for n in range(5)}
     assert {delivery.tenant for delivery in store.deliveries} == {"acme"}
     assert await mailbox.outcomes() == ["done"] * 5
 
 
+@pytest.fixture
+def hardly_polling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next poll is so far away that nobody waits for it."""
+    monkeypatch.setattr("scim_server.dispatch.worker.POLL_S", 3_600)
+
+
+@pytest.mark.usefixtures("hardly_polling")
 async def test_a_wake_up_brings_delivery_at_once(mailbox: Mailbox) -> None:
     store = ToldStore()
     async with working(mailbox.database, lines(store)) as worker:
         await worker.round_done()
-        started = perf_counter()
         await mailbox.leave("ann")
         await mailbox.database.wake()
         await store.received(1)
-        assert perf_counter() - started < 0.5
-        await settled(mailbox, worker)
+        await settled(mailbox)
 
 
 async def test_a_lost_wake_up_costs_about_a_second(mailbox: Mailbox) -> None:
     store = ToldStore()
     async with working(mailbox.database, lines(store)) as worker:
         await worker.round_done()
-        started = perf_counter()
         await mailbox.leave("ann")
         await store.received(1)
-        assert perf_counter() - started <= 1.1
-        await settled(mailbox, worker)
+        await settled(mailbox)
 
 
+@pytest.mark.usefixtures("hardly_polling")
 async def test_what_the_request_left_is_taken_up_when_it_is_due_not_at_the_next_poll(mailbox: Mailbox) -> None:
     store = ToldStore()
     answers: list[Outcome] = [Retry("a hiccup"), Done(2)]
@@ -75,23 +82,21 @@ async def test_what_the_request_left_is_taken_up_when_it_is_due_not_at_the_next_
     made = lines(store)
     async with working(mailbox.database, made) as worker:
         await worker.round_done()
-        started = perf_counter()
-        await Terminator(mailbox.database, made).deliver_now("acme", await mailbox.leave("ann", delay_ms=300))
-        await store.received(2)
-        assert perf_counter() - started < 0.5  # the first retry is due after 25 to 50 ms
-        await settled(mailbox, worker)
+        await Terminator(mailbox.database, made).deliver_now("acme", await mailbox.leave("ann", delay_ms=3_600_000))
+        await store.received(2)  # the first retry is due after 25 to 50 ms
+        await settled(mailbox)
     assert await mailbox.outcomes() == ["done"]
 
 
 async def test_the_claim_of_a_worker_that_died_comes_back_when_its_lease_ends(mailbox: Mailbox) -> None:
     await mailbox.leave("ann")
-    assert len(await claim(mailbox.database, "crm", 10, lease_ms=400)) == 1  # … and its process is gone
     store = ToldStore()
     started = perf_counter()
-    async with working(mailbox.database, lines(store)) as worker:
+    assert len(await claim(mailbox.database, "crm", 10, lease_ms=400)) == 1  # … and its process is gone
+    async with working(mailbox.database, lines(store)):
         await store.received(1)
-        assert 0.3 < perf_counter() - started < 1.5
-        await settled(mailbox, worker)
+        assert perf_counter() - started > 0.39
+        await settled(mailbox)
 
 
 async def test_a_lease_keeps_others_away(mailbox: Mailbox) -> None:
@@ -108,10 +113,10 @@ async def test_a_lease_keeps_others_away(mailbox: Mailbox) -> None:
 
 async def test_nothing_due_is_nothing_to_wait_for(mailbox: Mailbox) -> None:
     assert await next_due(mailbox.database, "crm") is None
-    await mailbox.leave("ann", delay_ms=700)
+    await mailbox.leave("ann", delay_ms=70_000)
     due = await next_due(mailbox.database, "crm")
     assert due is not None
-    assert 0 < due <= 700
+    assert 0 < due <= 70_000
     assert await next_due(mailbox.database, "another") is None
 
 
@@ -130,8 +135,8 @@ async def test_a_subject_keeps_its_order_and_holds_up_nobody_else(mailbox: Mailb
     for action in ("terminate", "lift", "terminate"):
         await mailbox.leave("ann", action=action)
         await mailbox.leave("bob", action=action)
-    async with working(mailbox.database, lines(store)) as worker:
-        await settled(mailbox, worker)
+    async with working(mailbox.database, lines(store)):
+        await settled(mailbox)
     for subject, attempts in (("ann", 6), ("bob", 3)):
         epochs = [d.gate.epoch for d in store.deliveries if d.subject == subject and d.gate]
         assert len(epochs) == attempts
@@ -201,7 +206,7 @@ async def test_two_processes_never_deliver_the_same_at_the_same_time(mailbox: Ma
             await mailbox.leave(*(f"p{batch}-{n}" for n in range(20)))
             one.wake()
             two.wake()
-        await settled(mailbox, one)
+        await settled(mailbox)
     await other.aclose()
     assert twice == []
     ids = [delivery.id for store in stores for delivery in store.deliveries]
@@ -223,12 +228,10 @@ async def test_behind_an_open_breaker_it_probes_with_one_a_second_and_then_deliv
         for _ in range(50):
             worker.wake()  # a storm of wake-ups is no storm of probes
         await store.received(42)
-        assert 1.5 < perf_counter() - probed_from < 2.6
+        assert perf_counter() - probed_from > 1.5
         assert len(store.deliveries) == 42
         store.answer = lambda delivery: Done(1)
-        back = perf_counter()
-        await settled(mailbox, worker)
-        assert perf_counter() - back < 2.0
+        await settled(mailbox, within_s=5)  # one by one it would be forty seconds
     assert made["crm"].breaker.failures == 0
     assert "session store crm is back" in caplog.text
 
@@ -257,8 +260,8 @@ async def test_faults_in_adapters_do_not_stop_it(mailbox: Mailbox, caplog: pytes
 
     store.answer = broken_once
     await mailbox.leave("ann")
-    async with working(mailbox.database, lines(store)) as worker:
-        await settled(mailbox, worker)
+    async with working(mailbox.database, lines(store)):
+        await settled(mailbox)
     assert calls == 2
     assert "ZeroDivisionError" in caplog.text
 
@@ -275,10 +278,8 @@ async def test_a_slow_store_delays_no_other(mailbox: Mailbox) -> None:
     await mailbox.leave("ann", store="slow")
     async with working(mailbox.database, lines(slow, quick)) as worker:
         await slow.received(1)
-        started = perf_counter()
         await mailbox.leave("ann", store="quick")
         worker.wake()
         await quick.received(1)
-        assert perf_counter() - started < 0.5
         released.set()
-        await settled(mailbox, worker)
+        await settled(mailbox)

@@ -34,7 +34,7 @@ class Crm:
     guard_seen: Callable[[], int]
 
     def browser(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=10)
+        return httpx.Client(base_url=self.url, timeout=60)
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -57,11 +57,11 @@ def crm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Crm]:
             yield from sqlite_crm(url, settings["CRM_DATABASE"])
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         try:
             httpx.get(f"{url}/healthz")

@@ -287,9 +287,9 @@ def test_the_rfc_profile_refuses_unquoted_text_but_not_json_literals() -> None:
     ],
 )
 def test_hostile_filters_are_refused_fast(text: str) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     refusal(text)
-    assert time.perf_counter() - begun < 0.1
+    assert time.process_time() - begun < 0.5
 
 
 def test_filters_at_the_limits_are_read() -> None:

@@ -20,7 +20,7 @@ from redis.retry import Retry
 
 from services import MissingService, processes
 
-START_SECONDS = 10.0
+START_SECONDS = 40.0
 
 
 class RedisServer:

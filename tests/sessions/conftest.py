@@ -38,7 +38,7 @@ def redis_cluster_url(redis_cluster: str) -> str:
 
 def _form(client: Redis) -> None:
     """Give it all slots and wait until it takes writes."""
-    deadline = monotonic() + 20
+    deadline = monotonic() + 60
     slots: tuple[int, ...] = tuple(range(16384))
     while monotonic() < deadline:
         try:

@@ -225,16 +225,16 @@ async def test_replacements_renames_and_single_edits_at_once_end_coherent(club: 
     await club.is_coherent()
 
 
-async def test_users_and_groups_deleted_at_once_do_not_block_each_other(club: Firm) -> None:
+async def test_users_and_groups_deleted_at_once_do_not_block_each_other(
+    club: Firm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scim_server.storage.postgres.DEADLOCK_TRIES", 1)  # the first would be answered with 503
     people = await club.staff(12)
     group = await club.group("CRM Users", *people)
-    loop = asyncio.get_running_loop()
-    started = loop.time()
     gone = [club.idp.send("DELETE", f"/Users/{person.id}") for person in people[:6]]
     left = [club.leave(group, person) for person in people[3:9]]
     answers = await asyncio.gather(*(one for pair in zip(gone, left, strict=True) for one in pair))
     assert {answer.status_code for answer in answers} <= {200, 204}
-    assert loop.time() - started < 0.9  # a deadlock would have cost Postgres a second
     await club.delivered()
     assert all(club.is_cut_off(person) for person in people[:9])
     await club.is_coherent()

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from standing.firm import BASE, Firm, House, until
-from termination.crm import SqlCrm
+from termination.crm import AS_SHIPPED, SqlCrm
 from termination.scene import Scene, playing
 
 from scim_server.storage import schema
@@ -39,7 +39,7 @@ async def test_a_request_has_its_receipt(firm: Firm) -> None:
     assert (store["type"], store["state"], store["sessions"], store["attempts"]) == ("user.deactivated", "done", 3, 1)
     assert store["guard"] == "not seen"
     assert receipt["at"] <= store["confirmed"]
-    assert 0 <= store["timeToKillMs"] < 5_000
+    assert 0 <= store["timeToKillMs"] < 60_000
 
 
 @pytest.mark.parametrize("by", ["userName", "externalId", "id"])
@@ -116,7 +116,7 @@ async def slow_scene(
     """A server whose CRM's database is locked by somebody."""
     url = own_database if request.param == "postgres" else f"sqlite:///{tmp_path}/scim.db"
     await schema.migrate(url)
-    crm = SqlCrm(tmp_path / "slow.db")
+    crm = SqlCrm(tmp_path / "slow.db", budget_ms=AS_SHIPPED["budget_ms"])
     lock = sqlite3.connect(tmp_path / "slow.db", isolation_level=None)
     async with playing(url, [crm.entry]) as scene:
         yield scene, crm, lock

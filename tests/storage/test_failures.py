@@ -74,7 +74,7 @@ async def test_a_postgres_that_is_away_is_unavailable_in_time(
     await asyncio.to_thread(own_postgres.stop)
     try:
         attempts = (own.ping(), own.commit(tenant.user()), load(own, tenant.id, "User", tenant.id, groups=True))
-        async with asyncio.timeout(PATIENCE_S + 1):
+        async with asyncio.timeout(PATIENCE_S * 4):
             refusals = await asyncio.gather(*attempts, return_exceptions=True)
         for refusal in refusals:
             assert isinstance(refusal, Unavailable)
@@ -98,7 +98,7 @@ async def test_a_frozen_postgres_is_unavailable_in_time(
             load(own, tenant.id, "User", tenant.id, groups=True),
             own.read(ENDLESS, {}, timeout_ms=300),
         ]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             refusals = await asyncio.gather(*attempts, return_exceptions=True)
         assert [type(refusal) for refusal in refusals] == [Unavailable] * len(attempts)
     finally:
@@ -150,7 +150,7 @@ async def test_a_wake_up_reaches_listeners_and_their_connection_comes_back(
     heard = asyncio.Event()
     own.on_wake(heard.set)
     for _ in range(2):
-        await asyncio.wait_for(_wake_until(own, heard), timeout=10)
+        await asyncio.wait_for(_wake_until(own, heard), timeout=40)
         heard.clear()
         await asyncio.to_thread(own_postgres.restart)
 
@@ -186,7 +186,7 @@ async def test_what_is_confirmed_outlives_the_process(tmp_path: Path, tenant: Te
 
 
 async def _until_it_works(database: Database, tenant: Tenant) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while True:
             try:
                 with pytest.raises(Stale):

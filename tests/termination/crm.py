@@ -17,6 +17,10 @@ from redis.retry import Retry
 from scim_server.sessions.sql import gate_tables
 
 SUBJECT = "{externalId}"
+PATIENT: dict[str, Any] = {"budget_ms": 10_000, "connect_timeout_ms": 5_000, "timeout_ms": 5_000}
+"""For tests of what happens, not of how long a store may take: a busy machine is slower than any budget."""
+AS_SHIPPED: dict[str, Any] = {"budget_ms": 150, "connect_timeout_ms": 50, "timeout_ms": 100}
+"""For tests of stores that die and hang: what a `redis` store has when nothing is said."""
 
 
 class Crm(Protocol):
@@ -48,6 +52,7 @@ class RedisCrm:
             "session_key": f"{name}:s:{{sid}}",
             "index_key": f"{name}:i:{{tenant}}:{{subject}}",
             "gate_key": f"{name}:g:{{tenant}}:{{subject}}",
+            **PATIENT,
             **more,
         }
 
@@ -89,6 +94,7 @@ class SqlCrm:
             "subject": SUBJECT,
             "statements": ["DELETE FROM user_sessions WHERE subject = :subject"],
             "gate_statement": "default",
+            "budget_ms": PATIENT["budget_ms"],
             **more,
         }
         with self._connected() as connection:

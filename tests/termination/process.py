@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from services.processes import free_port
 
-READY_WITHIN_S = 20.0
+READY_WITHIN_S = 60.0
 TOKEN = "a-token-for-tests-of-forty-characters-xx"
 
 
@@ -74,7 +74,7 @@ class ServerProcess:
     def client(self) -> httpx.AsyncClient:
         """An identity provider's connection to it."""
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        return httpx.AsyncClient(base_url=f"{self.url}/scim/v2", headers=headers, timeout=10)
+        return httpx.AsyncClient(base_url=f"{self.url}/scim/v2", headers=headers, timeout=30)
 
 
 def toml_of(entry: dict[str, Any]) -> str:

@@ -50,10 +50,10 @@ async def test_commit_to_gone(scene: Scene, crm: Crm, record_property: Callable[
     for person in people:
         crm.log_in(person.subject, 10)
         answer = await scene.set_active(person, False)
-        if said := DONE.fullmatch(answer.headers["session-termination"]):  # a disk that stalls may cost the budget
+        if said := DONE.fullmatch(answer.headers["session-termination"]):
             took.append(float(said[2]))
             assert crm.alive(person.subject) == 0
     took.sort()
     half, most = took[len(took) // 2], took[len(took) * 99 // 100]
     record_property(f"commit to gone, {type(crm).__name__}", f"p50 {half:.1f} ms, p99 {most:.1f} ms of {len(took)}")
-    assert max(took) < 400
+    assert half < 150

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,11 @@ async def test_a_webhook_is_pending_and_comes_through_the_worker(sqlite_database
 
 
 async def test_an_inline_webhook_is_done_when_it_answered_and_pending_while_it_does_not(sqlite_database: str) -> None:
-    async with receiving() as receiver, playing(sqlite_database, [receiver.entry(inline=True)]) as scene:
+    async with AsyncExitStack() as stack:
+        receiver = await stack.enter_async_context(receiving())
+        scene = await stack.enter_async_context(
+            playing(sqlite_database, [receiver.entry(inline=True, budget_ms=3_000)])
+        )
         quick, slow = await scene.hire(), await scene.hire()
         assert DONE.fullmatch((await scene.set_active(quick, False)).headers[HEADER])
         assert receiver.bodies[-1]["type"] == "user.deactivated"

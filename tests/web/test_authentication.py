@@ -56,9 +56,11 @@ async def test_a_revoked_token_is_worthless_within_a_second(tenant: Tenant) -> N
     await access.revoke_token(tenant.database, row, **stamp())
     revoked = time.monotonic()
 
-    while (await tenant.get("/Users?count=0")).status_code == 200:
-        assert time.monotonic() - revoked < 1.2
-    assert time.monotonic() - revoked < 1.2
+    answered = True
+    while answered:
+        asked = time.monotonic()
+        answered = (await tenant.get("/Users?count=0")).status_code == 200
+        assert not answered or asked - revoked < 1.1
 
 
 @pytest.mark.parametrize("path", ["/Users", "/Groups", f"/Users/{STRANGER}", "/Users/.search", f"/Groups/{STRANGER}"])

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from termination.crm import PATIENT
 from web.serving import ENTERPRISE, GROUP, PATCH, USER, Server, Tenant, serving
 
 from scim_server.protocol.bulk import BULK_REQUEST_URN, BULK_RESPONSE_URN, MAX_PAYLOAD_BYTES
@@ -177,7 +178,8 @@ async def test_other_tenants_are_out_of_reach(server: Server, tenant: Tenant) ->
 
 
 async def test_one_receipt_for_all(tmp_path: Path, redis_url: str) -> None:
-    store = {"name": "crm", "kind": "redis", "url": redis_url, "session_key": "s:{sid}", "index_key": "i:{subject}"}
+    keys = {"session_key": "s:{sid}", "index_key": "i:{subject}"}
+    store = {"name": "crm", "kind": "redis", "url": redis_url, **keys, **PATIENT}
     settings = Settings(
         database_url=f"sqlite:///{tmp_path}/scim.db",
         session_stores=tuple(read_stores([store])),

