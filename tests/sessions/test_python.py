@@ -103,7 +103,7 @@ async def test_threads_that_hang_are_eight_at_most_and_give_their_slots_back() -
         running.append(one.subject)
         go.wait(30)
 
-    store = store_of(hang, timeout_ms=50)
+    store = store_of(hang, timeout_ms=1_000)
     outcomes = await asyncio.gather(*(store.deliver(delivery(f"user-{n}", 10)) for n in range(20)))
     assert {type(outcome) for outcome in outcomes} == {Retry}
     assert len(running) == 8

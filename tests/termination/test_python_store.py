@@ -2,6 +2,7 @@
 
 import pytest
 from sessions import crm_functions
+from termination.crm import PATIENT
 from termination.scene import playing, sessions_of, until
 
 ENTRY = {
@@ -9,6 +10,7 @@ ENTRY = {
     "kind": "python",
     "subject": "{externalId}",
     "function": "sessions.crm_functions:end_sessions",
+    "budget_ms": PATIENT["budget_ms"],
 }
 
 
