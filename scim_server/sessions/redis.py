@@ -44,7 +44,16 @@ from scim_server.sessions.port import (
     unfit,
 )
 from scim_server.sessions.redis_check import check_store, try_canary
-from scim_server.sessions.redis_keys import Wanted, pieces, rendered, session_id, session_keys
+from scim_server.sessions.redis_keys import (
+    ENDED,
+    KEPT_MS,
+    Wanted,
+    ended_key,
+    pieces,
+    rendered,
+    session_id,
+    session_keys,
+)
 from scim_server.sessions.redis_scan import SharedScan
 
 _SCRIPT: Final = Path(__file__).with_name("terminate.lua").read_bytes()
@@ -190,7 +199,7 @@ class RedisStore:
         keys, order = self._order(wanted, gate, ending=ending and scripted)
         ended = await _run(client, keys, order) if keys else _Ended(False, 0, None)
         if ending and not scripted and not ended.stale:
-            count = await self._end_stepwise(client, wanted, ticket)
+            count = await self._end_stepwise(client, wanted, ticket, denied=bool(gate and gate.denied))
             ended = ended._replace(sessions=count)
         if self.settings.cluster and self.settings.gate_key:
             heartbeat = await client.get(rendered(self.settings.guard_key, wanted))
@@ -207,6 +216,8 @@ class RedisStore:
                 named["guard"] = rendered(settings.guard_key, wanted)
         if settings.index_key and ending:
             named["index"] = rendered(settings.index_key, wanted)
+            if gate and gate.denied:  # who is still welcome is killed once: there is no echo
+                named["ended"] = ended_key(settings.index_key, wanted)
         fixed = ending and settings.finds_by == "key"
         keys = [pieces(template, wanted) for template in settings.session_key]
         order = {
@@ -218,17 +229,23 @@ class RedisStore:
             "ending": ending,
             "fixed": fixed,
             "keys": keys,
+            "kept": KEPT_MS,
         }
         return [*named.values(), *(text for texts in keys if fixed for text in texts)], order
 
-    async def _end_stepwise(self, client: Client, wanted: Wanted, ticket: str) -> int:
+    async def _end_stepwise(self, client: Client, wanted: Wanted, ticket: str, *, denied: bool) -> int:
         if self.settings.finds_by == "index":
-            return await self._end_indexed(client, wanted)
+            return await self._end_indexed(client, wanted, denied=denied)
         return await self._delete(client, wanted, await self._sids(client, wanted, ticket))
 
-    async def _end_indexed(self, client: Client, wanted: Wanted) -> int:
+    async def _end_indexed(self, client: Client, wanted: Wanted, *, denied: bool) -> int:
         index, kind, members = await self._index(client, wanted)
-        ended = await self._delete(client, wanted, [session_id(member) for member in members])
+        kept = f"{index}{ENDED}"
+        earlier = await client.smembers(kept) if denied else ()
+        ended = await self._delete(client, wanted, [session_id(member) for member in (*members, *earlier)])
+        if members and denied:
+            await client.sadd(kept, *members)
+            await client.pexpire(kept, KEPT_MS)
         if members:  # those that were read, not the key: a login may have added one since
             await (client.srem if kind == b"set" else client.zrem)(index, *members)
         return ended

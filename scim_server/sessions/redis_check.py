@@ -15,7 +15,7 @@ from scim_server.clock import new_id, now_ms
 from scim_server.events.subject import Template
 from scim_server.sessions.config import RedisSettings
 from scim_server.sessions.port import Delivery, Done, Finding, Gate, Outcome, Trial
-from scim_server.sessions.redis_keys import Wanted, key_shape, match_pattern, rendered, session_keys
+from scim_server.sessions.redis_keys import ENDED, Wanted, key_shape, match_pattern, rendered, session_keys
 from scim_server.sessions.redis_values import ENCODINGS
 
 _SAMPLE = 2000
@@ -108,7 +108,7 @@ class _Canary:
         try:
             for key in self._keys:
                 await client.unlink(key)
-            for name in filter(None, (self._index, self._gate)):
+            for name in filter(None, (self._index, self._index and self._index + ENDED, self._gate)):
                 await client.unlink(name)
             for name in self._hashes:
                 await client.hdel(name, self._sid)
@@ -169,10 +169,13 @@ def _rights(settings: RedisSettings, tenant: str) -> str:
         templates.append(settings.index_key)
     if settings.gate_key:
         templates += [settings.gate_key, settings.guard_key]
-    keys = " ".join(f"~{_quoted(match_pattern(template))}" for template in dict.fromkeys(templates))
+    patterns = [match_pattern(template) for template in templates]
+    if settings.index_key and not match_pattern(settings.index_key).endswith("*"):
+        patterns.append(match_pattern(settings.index_key) + ENDED)
+    keys = " ".join(f"~{_quoted(pattern)}" for pattern in dict.fromkeys(patterns))
     commands = ["get", "set", "unlink", "exists", "pttl", "info", "ping", "eval", "evalsha", "scan"]
     if settings.index_key:
-        commands += ["type", "smembers", "zrange", "sadd"]
+        commands += ["type", "smembers", "zrange", "sadd", "pexpire"]
     if settings.hash_key:
         commands += ["hscan", "hset", "hdel", "hexists"]
     elif settings.value_contains:

@@ -11,6 +11,12 @@ from scim_server.sessions.redis_values import ENCODINGS
 _JAVA_STRING = b"\xac\xed\x00\x05t"
 
 
+ENDED = ":ended"
+KEPT_MS = 300_000
+"""For so long the key `<index_key>:ended` names the sessions that a kill ended: a request that was under way writes
+its record back, and no index names it any more. The echoes of the kill look there too."""
+
+
 class Wanted(NamedTuple):
     """Whose sessions are looked for."""
 
@@ -21,6 +27,11 @@ class Wanted(NamedTuple):
 def rendered(template: Template, wanted: Wanted) -> str:
     """A key that holds no {sid}."""
     return "".join(pieces(template, wanted))
+
+
+def ended_key(index_key: Template, wanted: Wanted) -> str:
+    """Beside the index, so that a hash tag and most ACL patterns that cover the one cover the other."""
+    return rendered(index_key, wanted) + ENDED
 
 
 def pieces(template: Template, wanted: Wanted) -> list[str]:

@@ -1,7 +1,8 @@
 -- Brings one subject's gate and sessions in line with one delivery. Redis >= 6.2, not Redis Cluster.
--- KEYS     as named, in this order, by order.names: gate, guard, index (each optional)
+-- KEYS     as named, in this order, by order.names: gate, guard, index, ended (each optional)
 -- ARGV[1]  order as JSON: names, value (the gate's text), epoch, denied (0|1), ttl (ms), ending (whether sessions
---          end), fixed (the keys need no session id), keys (each: the texts around the session id)
+--          end), fixed (the keys need no session id), keys (each: the texts around the session id), kept (how long
+--          the ids of ended sessions are kept in ended, ms)
 -- Returns  {stale (0|1), session records ended, the guard's sign of life or false}
 
 local order = cjson.decode(ARGV[1])
@@ -53,6 +54,11 @@ if order.ending and not stale then
   if members.err then
     return members
   end
+  local indexed = #members
+  -- A request under way writes the record of its session back, and no index names it any more.
+  for _, member in ipairs(key.ended and redis.call('SMEMBERS', key.ended) or {}) do
+    members[#members + 1] = member
+  end
   for first = 1, #members, 1000 do
     for rank, pieces in ipairs(order.keys) do
       local records = {}
@@ -63,8 +69,14 @@ if order.ending and not stale then
       ended = ended + (rank == 1 and gone or 0)
     end
   end
-  if key.index and #members > 0 then
+  if key.index and indexed > 0 then
     redis.call('UNLINK', key.index)
+  end
+  if key.ended and indexed > 0 then
+    for first = 1, indexed, 1000 do
+      redis.call('SADD', key.ended, unpack(members, first, math.min(first + 999, indexed)))
+    end
+    redis.call('PEXPIRE', key.ended, string.format('%d', order.kept))
   end
 end
 
