@@ -16,6 +16,7 @@ from scim_server import log
 from scim_server.clock import new_id, now_ms
 from scim_server.dispatch.echoes import Echoes
 from scim_server.dispatch.sentinels import Sentinels
+from scim_server.dispatch.tally import Tally
 from scim_server.dispatch.terminator import SESSION_DAYS, Line, Terminator
 from scim_server.dispatch.watch import Watch
 from scim_server.dispatch.worker import Worker
@@ -68,7 +69,10 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Parts]:
             stack.push_async_callback(store.aclose)
             http = config.kind == "webhook"
             days = config.max_session_days if isinstance(config, RedisSettings) else SESSION_DAYS
-            lines[config.name] = Line(store, budget_s=config.budget_ms / 1000, http=http, session_days=days)
+            tally = Tally(config.ends or "any")
+            lines[config.name] = Line(
+                store, budget_s=config.budget_ms / 1000, http=http, session_days=days, tally=tally
+            )
         terminator = Terminator(database, lines)
         stack.push_async_callback(terminator.drain)
         deployment = Deployment(
@@ -82,6 +86,7 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Parts]:
                     lines[config.name].store.events,
                     config.tenant,
                     config.budget_ms,
+                    config.ends,
                 )
                 for config in settings.session_stores
             ),

@@ -25,7 +25,7 @@ terminations = Counter(
 time_to_kill = Histogram(
     "scim_time_to_kill_seconds", "From commit to a session store's confirmation", ["store"], buckets=_MS
 )
-sessions_ended = Counter("scim_sessions_ended_total", "Session records ended", ["store"])
+sessions_ended = Counter("scim_sessions_ended_total", "Sessions, refresh tokens and API keys ended", ["store", "kind"])
 terminations_empty = Counter("scim_terminations_empty_total", "Confirmed kills that found no session", ["store"])
 echoes = Counter("scim_echoes_total", "Repetitions of confirmed kills, by what came of them", ["store", "outcome"])
 echo_sessions = Counter(

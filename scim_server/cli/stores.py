@@ -1,5 +1,6 @@
 """`sessions …` and `status`: the session stores, what they hold of a person, and whether they can be trusted."""
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -8,6 +9,7 @@ from scim_server.app import Parts
 from scim_server.cli.snippet import snippet
 from scim_server.cli.terminal import AS_JSON, TENANT, Failure, moment, operator, say, show, with_deployment
 from scim_server.clock import now_ms
+from scim_server.events.model import KINDS
 from scim_server.sessions.port import StoreUnreachable
 from scim_server.storage.access import tenants, tokens
 from scim_server.storage.outbox import Silence, backlog, silences
@@ -16,6 +18,7 @@ from scim_server.usecases.access import days_left
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(snippet)
+Kind = StrEnum("Kind", ["session", "refresh_token", "api_key"])
 User = Annotated[str, typer.Argument(help="id, userName or externalId.")]
 
 
@@ -71,8 +74,9 @@ def show_(user: User, tenant: str = TENANT, as_json: bool = AS_JSON) -> None:
             raise Failure(f"Tenant {tenant} has no user with the id, userName or externalId {user!r}.")
         rows: list[dict[str, Any]] = []
         for subscriber, subject in operations.subjects_of(parts.deployment, caller, person):
+            ends = subscriber.ends or "all"
             if subject is None:
-                rows.append({"store": subscriber.name, "subject": None, "kind": "unresolved"})
+                rows.append({"store": subscriber.name, "ends": ends, "subject": None, "kind": "unresolved"})
                 continue
             try:
                 found = await parts.lines[subscriber.name].store.show(tenant, subject)
@@ -81,28 +85,34 @@ def show_(user: User, tenant: str = TENANT, as_json: bool = AS_JSON) -> None:
             rows += [
                 {
                     "store": subscriber.name,
+                    "ends": ends,
                     "subject": subject,
                     "kind": one.kind,
                     "id": one.id,
                     "expires_in_s": one.expires_in_s,
                 }
                 for one in found
-            ] or [{"store": subscriber.name, "subject": subject, "kind": "none listed"}]
+            ] or [{"store": subscriber.name, "ends": ends, "subject": subject, "kind": "none listed"}]
         return rows
 
-    show(with_deployment(work), as_json, ("store", "subject", "kind", "id", "expires_in_s"))
+    show(with_deployment(work), as_json, ("store", "ends", "subject", "kind", "id", "expires_in_s"))
 
 
 @app.command()
-def revoke(user: User, tenant: str = TENANT) -> None:
+def revoke(
+    user: User,
+    tenant: str = TENANT,
+    kind: Annotated[list[Kind] | None, typer.Option(help="End only these kinds of credentials (default: all).")] = None,
+) -> None:
     """End a person's sessions and keep the account: a stolen laptop."""
+    kinds = tuple(one for one in KINDS if kind is None or one in kind)
 
     async def work(parts: Parts) -> str:
         caller = await operator(parts, tenant)
         person = await operations.find_user(parts.deployment, caller, user)
         if person is None:
             raise Failure(f"Tenant {tenant} has no user with the id, userName or externalId {user!r}.")
-        return (await operations.revoke(parts.deployment, caller, person)).header()
+        return (await operations.revoke(parts.deployment, caller, person, kinds)).header()
 
     print(f"Session-Termination: {with_deployment(work)}")
 

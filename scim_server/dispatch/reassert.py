@@ -38,7 +38,7 @@ async def reassert(database: Database, line: Line, tenants: list[TenantRow], *, 
                 after = page[-1].subject
     finally:
         metrics.mending.labels(name).set(0)
-    metrics.sessions_ended.labels(name).inc(sessions)
+    metrics.sessions_ended.labels(name, line.tally.kind).inc(sessions)
     _log.warning("session store %s: %d gates written again, %d sessions ended", name, gates, sessions)
 
 

@@ -12,8 +12,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Tally:
-    """Of one store in this process. `empty`: kills in a row that found no session."""
+    """Of one store in this process, which ends credentials of this `kind`. `empty`: kills in a row that found none."""
 
+    kind: str = "session"
     empty: int = 0
 
     def count(self, store: str, outcome: Outcome, *, waited_ms: int, finds_sessions: bool) -> None:
@@ -22,7 +23,7 @@ class Tally:
         if not isinstance(outcome, Done):
             return
         metrics.time_to_kill.labels(store).observe(max(waited_ms, 0) / 1000)
-        metrics.sessions_ended.labels(store).inc(outcome.sessions)
+        metrics.sessions_ended.labels(store, self.kind).inc(outcome.sessions)
         if finds_sessions:
             self._count_empty(store, outcome)
 

@@ -6,7 +6,11 @@ identifiers a CRM needs to find the person and, for changes, the names (never th
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
+
+Credential = Literal["session", "refresh_token", "api_key"]
+KINDS: tuple[Credential, ...] = get_args(Credential)
+"""What a CRM lets people in by: somebody who leaves loses all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class Event:
     resource: Snapshot
 
     def data(self) -> dict[str, Any]:
-        """The documented body, without what delivery adds (tenant, epoch, not_before)."""
+        """The documented body, without what a message adds (tenant, kinds, epoch, not_before)."""
         raise NotImplementedError
 
 
@@ -59,7 +63,7 @@ class UserChanged(Event):
 @dataclass(frozen=True, slots=True)
 class UserDeactivated(Event):
     """`user.deactivated`: the user is no longer active; no session may exist any more. Data: id, externalId,
-    userName, reason (deactivated | created-inactive), epoch, not_before."""
+    userName, reason (deactivated | created-inactive), kinds, epoch, not_before."""
 
     type = "user.deactivated"
     reason: str = "deactivated"
@@ -82,7 +86,7 @@ class UserReactivated(Event):
 @dataclass(frozen=True, slots=True)
 class UserDeleted(Event):
     """`user.deleted`: the user is gone, and so is every session. Data: id, externalId, userName, reason
-    (deleted), epoch, not_before."""
+    (deleted), kinds, epoch, not_before."""
 
     type = "user.deleted"
 
@@ -93,12 +97,13 @@ class UserDeleted(Event):
 @dataclass(frozen=True, slots=True)
 class SessionsRevoked(Event):
     """`sessions.revoked`: every session so far is ended, the account stays. Data: id, externalId, userName,
-    reason (revoked), epoch, not_before."""
+    reason (revoked), kinds (of session, refresh_token, api_key those that are ended), epoch, not_before."""
 
     type = "sessions.revoked"
+    kinds: tuple[str, ...] = KINDS
 
     def data(self) -> dict[str, Any]:
-        return {**_identity(self.resource), "reason": "revoked"}
+        return {**_identity(self.resource), "reason": "revoked", "kinds": list(self.kinds)}
 
 
 @dataclass(frozen=True, slots=True)

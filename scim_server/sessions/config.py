@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from scim_server.events.model import Credential
 from scim_server.events.subject import Template, TemplateError
 from scim_server.sessions import presets
 from scim_server.sessions.redis_values import ENCODINGS
@@ -95,7 +96,8 @@ Sql = Annotated[Statement, BeforeValidator(_statement)]
 
 class StoreSettings(BaseModel):
     """What every kind has. `tenant` None = all tenants; `subject` makes the key under which the CRM files people;
-    `budget_ms` is how long a request waits for this store before its answer says pending."""
+    `ends` None = whatever the CRM lets people in by, as only what it calls itself can know; `budget_ms` is how long a
+    request waits for this store before its answer says pending."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True, validate_default=True
@@ -105,6 +107,7 @@ class StoreSettings(BaseModel):
     tenant: str | None = Field(default=None, min_length=1)
     subject: Subject = Field(default="{id}")  # type: ignore[assignment]  # validate_default parses it
     budget_ms: int = Field(default=150, ge=1, le=10_000)
+    ends: Credential | None = None
 
     @field_validator("subject")
     @classmethod
@@ -129,6 +132,7 @@ class RedisSettings(StoreSettings):
 
     kind: Literal["redis"]
     url: Address
+    ends: Credential = "session"
     preset: str | None = None
     session_key: Annotated[tuple[SessionKey, ...], BeforeValidator(_listed)] = ()
     hash_key: Annotated[tuple[TenantKey, ...], BeforeValidator(_listed)] = ()
@@ -222,6 +226,7 @@ class SqlSettings(StoreSettings):
 
     kind: Literal["sql"]
     url: Address
+    ends: Credential = "session"
     preset: str | None = None
     statements: Annotated[tuple[Sql, ...], BeforeValidator(_listed)] = ()
     gate_statement: Literal["default"] | Sql | None = None

@@ -30,7 +30,7 @@ class Entry:
 @dataclass(frozen=True, slots=True)
 class Confirmation:
     """One store's part of a receipt. `state` is done, pending, held, refused or cancelled (it was held, and there was a
-    later word about the subject); times in unix ms."""
+    later word about the subject); times in unix ms; `kinds` of credentials that were to be ended."""
 
     store: str
     resource_id: str
@@ -42,6 +42,7 @@ class Confirmation:
     guard_seen: bool | None
     attempts: int
     error: str | None
+    kinds: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ def _confirmation(row: Any) -> Confirmation:
         None if seen is None else bool(seen),
         row["attempts"],
         row["error"],
+        tuple(orjson.loads(row["data"]).get("kinds", ())),
     )
 
 

@@ -3,10 +3,12 @@
 An operation is done whole or not at all; the request is not: those before a failure stay done.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from scim_server.events.model import Credential
 from scim_server.protocol import bulk
 from scim_server.protocol import patch as patching
 from scim_server.protocol.attributes import ResourceType
@@ -61,12 +63,16 @@ def combined(receipts: Sequence[Receipt]) -> Receipt | None:
     if not receipts:
         return None
     worst = min(receipts, key=lambda receipt: _WORST_FIRST.index(receipt.state))
+    others: Counter[Credential] = Counter()
+    for receipt in receipts:
+        others.update(receipt.others)
     stores = {store for receipt in receipts if receipt.state == worst.state for store in receipt.stores}
     return replace(
         worst,
         sessions=sum(receipt.sessions for receipt in receipts),
         milliseconds=sum(receipt.milliseconds for receipt in receipts),
         stores=tuple(sorted(stores)),
+        others=dict(others),
     )
 
 

@@ -3,13 +3,14 @@ whether it came by HTTP, Bulk or the command line.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scim_server import metrics
 from scim_server.events.derive import Moves, derive, moves
-from scim_server.events.model import Event, Snapshot
+from scim_server.events.model import KINDS, Credential, Event, Snapshot
 from scim_server.sessions.port import Done
 from scim_server.storage.change import FEED, Change, Committed, Entitlement, Loss, Message, Queued
 from scim_server.usecases.deployment import Delivered, Deployment, Subscriber
@@ -21,17 +22,20 @@ _STILL = Moves()
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What became of the sessions, as the `Session-Termination` header says it. `state` is done, pending, held,
-    unresolved or none; `stores` names those that are not done; `milliseconds` is commit to confirmed."""
+    unresolved or none; `stores` names those that are not done; `milliseconds` is commit to confirmed; `others` counts
+    credentials that are no sessions, by kind."""
 
     state: str
     sessions: int = 0
     milliseconds: float = 0.0
     stores: tuple[str, ...] = ()
+    others: Mapping[Credential, int] = field(default_factory=dict)
 
     def header(self) -> str:
         """The header's value."""
         if self.state == "done":
-            return f"done; sessions={self.sessions}; dur={self.milliseconds:.1f}"
+            others = "".join(f" {kind}s={self.others[kind]};" for kind in KINDS if kind in self.others)
+            return f"done; sessions={self.sessions};{others} dur={self.milliseconds:.1f}"
         if self.stores:
             return f'{self.state}; stores="{",".join(self.stores)}"'
         return self.state
@@ -74,15 +78,26 @@ def say(deployment: Deployment, tenant: str, kind: str, before: Snapshot | None,
 
 
 def compose(
-    deployment: Deployment, tenant: str, events: Sequence[Event], standings: Mapping[str, Moves], *, ends: bool
+    deployment: Deployment,
+    tenant: str,
+    events: Sequence[Event],
+    standings: Mapping[str, Moves],
+    *,
+    ends: bool,
+    kinds: Sequence[Credential] = KINDS,
 ) -> Said:
-    """Messages for every store: first what moves a standing, then the other events for stores that want them."""
+    """Messages for every store that ends one of these kinds of credentials: first what moves a standing, then the
+    other events for stores that want them."""
     messages: list[Message] = []
     for subscriber in deployment.subscribers_of(tenant):
+        ending = subscriber.ending(kinds)
+        if not ending:
+            continue
         standing = standings.get(subscriber.name, _STILL)
         data = {event.type: event.data() for event in events}
         fallback = events[-1].data()
         for move in standing.moves:
+            about = data.get(move.type, fallback)
             messages.append(
                 Message(
                     id=deployment.new_id(),
@@ -90,7 +105,7 @@ def compose(
                     subject=move.subject,
                     action="lift" if move.action == "lift" else "terminate",
                     type=move.type,
-                    data=data.get(move.type, fallback),
+                    data=about if move.action == "lift" else {**about, "kinds": list(ending)},
                     denied=move.action == "terminate",
                     if_denied=move.if_denied,
                     delay_ms=subscriber.grace_ms,
@@ -176,5 +191,8 @@ def _receipt(
         return Receipt("held")
     if open_:
         return Receipt("pending", stores=open_)
-    sessions = sum(outcome.sessions for outcome in outcomes.values() if isinstance(outcome, Done))
-    return Receipt("done", sessions=sessions, milliseconds=delivered.milliseconds)
+    ended: Counter[Credential] = Counter()
+    for kill in spoken:
+        outcome = outcomes[kill.id]
+        ended[subscribers[kill.store].ends or "session"] += outcome.sessions if isinstance(outcome, Done) else 0
+    return Receipt("done", ended.pop("session", 0), delivered.milliseconds, others=dict(ended))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from scim_server.events.model import Credential
 from scim_server.events.subject import Template
 from scim_server.protocol.attributes import ResourceType
 from scim_server.sessions.port import Outcome
@@ -22,7 +23,8 @@ SETTLING_MS = 150  # to write down what came of the attempt
 @dataclass(frozen=True, slots=True)
 class Subscriber:
     """A session store as provisioning sees it. `tenant` None: of every tenant. `inline`: delivered before the answer,
-    within `budget_ms`. `events`: wants every change, not only what ends or restores access."""
+    within `budget_ms`. `events`: wants every change, not only what ends or restores access. `ends` None: every kind of
+    credential."""
 
     name: str
     template: Template
@@ -30,11 +32,16 @@ class Subscriber:
     events: bool = False
     tenant: str | None = None
     budget_ms: int = 150
+    ends: Credential | None = None
 
     @property
     def grace_ms(self) -> int:
         """How long the worker leaves to the request what the request tries itself."""
         return self.budget_ms + SETTLING_MS if self.inline else 0
+
+    def ending(self, kinds: Sequence[Credential]) -> tuple[Credential, ...]:
+        """Of these kinds of credentials, those that the store ends."""
+        return tuple(kind for kind in kinds if self.ends in (None, kind))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """What people do rather than identity providers: find a person, cut them off, end their sessions, look at stores."""
 
 import json
+from collections.abc import Sequence
 
 import orjson
 
 from scim_server.events.derive import revocation
-from scim_server.events.model import SessionsRevoked, Snapshot
+from scim_server.events.model import KINDS, Credential, SessionsRevoked, Snapshot
 from scim_server.protocol import filter as filters
 from scim_server.protocol import patch as patching
 from scim_server.protocol.attributes import INTEROP
@@ -63,24 +64,26 @@ async def cut_off(deployment: Deployment, caller: Caller, user: Stored) -> Recei
     return receipt
 
 
-async def revoke(deployment: Deployment, caller: Caller, user: Stored) -> Receipt:
-    """End every session so far and keep the account as it is; the receipt says what came of it."""
+async def revoke(deployment: Deployment, caller: Caller, user: Stored, kinds: Sequence[Credential] = KINDS) -> Receipt:
+    """End every session so far, or what else of these kinds lets somebody in, and keep the account as it is; the
+    receipt says what came of it."""
     for _ in range(provisioning.TRIES):
         try:
-            return await _revoke(deployment, caller, user)
+            return await _revoke(deployment, caller, user, kinds)
         except Stale:  # whoever lost access meanwhile must not be let in by this
             user = await queries.get(deployment, caller, USER, user.id, groups=False)
     raise provisioning.unsettled()
 
 
-async def _revoke(deployment: Deployment, caller: Caller, user: Stored) -> Receipt:
+async def _revoke(deployment: Deployment, caller: Caller, user: Stored, kinds: Sequence[Credential]) -> Receipt:
     person = Snapshot(user.id, orjson.loads(user.doc), user.active and user.entitled)
-    event = SessionsRevoked(person)
+    event = SessionsRevoked(person, tuple(kinds))
     standings = {
         subscriber.name: revocation(subscriber.template, caller.tenant, person, event.type)
         for subscriber in deployment.subscribers_of(caller.tenant)
+        if subscriber.ending(kinds)
     }
-    said: Said = compose(deployment, caller.tenant, [event], standings, ends=True)
+    said: Said = compose(deployment, caller.tenant, [event], standings, ends=True, kinds=kinds)
     change = Change(
         id=deployment.new_id(),
         at=deployment.now(),
@@ -89,7 +92,7 @@ async def _revoke(deployment: Deployment, caller: Caller, user: Stored) -> Recei
         resource_id=user.id,
         write="bump",  # whoever waits to change the user's standing must read this one
         expected_version=user.version,
-        audit=Audit(caller.actor, "user.revoke", caller.request_id),
+        audit=Audit(caller.actor, "user.revoke", caller.request_id, {"kinds": list(kinds)}),
     )
     _, receipt = await commit_and_deliver(deployment, caller.tenant, change, said)
     assert receipt is not None

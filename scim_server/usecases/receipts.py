@@ -83,6 +83,8 @@ def _receipt(record: WriteRecord) -> dict[str, Any]:
 
 def _confirmed(one: Confirmation) -> dict[str, Any]:
     out: dict[str, Any] = {"store": one.store, "user": one.resource_id, "type": one.type, "state": one.state}
+    if one.kinds:
+        out["kinds"] = list(one.kinds)
     out["attempts"] = one.attempts
     if one.confirmed is not None:
         out |= {

@@ -86,7 +86,7 @@ _MESSAGES: Mapping[str, dict[str, Any]] = {
         "totalResults",
     ),
     "Revocation": _object(
-        {"userName": _TEXT, "externalId": _TEXT, "id": _TEXT, "deactivate": {"type": "boolean"}},
+        {"userName": _TEXT, "externalId": _TEXT, "id": _TEXT, "deactivate": {"type": "boolean"}, "kinds": _TEXTS},
     ),
     "Error": _object({"schemas": _TEXTS, "status": _TEXT, "scimType": _TEXT, "detail": _TEXT}, "schemas", "status"),
 }

@@ -6,6 +6,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from scim_server.events.model import KINDS, Credential
 from scim_server.protocol.errors import InvalidSyntax, InvalidValue, NotFound
 from scim_server.usecases import operations, receipts
 from scim_server.usecases.access import Caller
@@ -23,8 +24,9 @@ _NAMES = ("id", "userName", "externalId")
 
 
 async def revoke(request: Request) -> Response:
-    """POST /scim/v2/.revoke {"userName" | "externalId" | "id": "…", "deactivate": true | false}: end every session of
-    one user and, unless `deactivate` is true, keep the account. Answers with the receipt."""
+    """POST /scim/v2/.revoke {"userName" | "externalId" | "id": "…", "deactivate": true | false, "kinds": ["session"]}:
+    end every session of one user, or what else lets them in of these `kinds`, and, unless `deactivate` is true, keep
+    the account. Answers with the receipt."""
     caller = await authenticate(request)
     caller.require("scim", "scim:revoke")
     body = await read_json(request)
@@ -33,11 +35,12 @@ async def revoke(request: Request) -> Response:
     deactivate = body.get("deactivate", False)
     if not isinstance(deactivate, bool):
         raise InvalidValue("deactivate must be true or false.")
+    kinds = _kinds(body, deactivate)
     user = await _named(request, caller, body)
     deployment = site_of(request).deployment
     receipt = await operations.cut_off(deployment, caller, user) if deactivate else None
     if receipt is None:
-        receipt = await operations.revoke(deployment, caller, user)
+        receipt = await operations.revoke(deployment, caller, user, kinds)
     header = receipt.header()
     answer: dict[str, Any] = {
         "user": {"id": user.id, "userName": orjson.loads(user.doc).get("userName")},
@@ -77,6 +80,18 @@ async def events(request: Request) -> Response:
     after = request.query_params.get("after", "")
     batch = await receipts.read_feed(site_of(request).deployment, caller, after, limit, wait)
     return json_answer({"events": batch.events, "cursor": batch.cursor})
+
+
+def _kinds(body: dict[str, Any], deactivate: bool) -> tuple[Credential, ...]:
+    given = body.get("kinds")
+    if given is None:
+        return KINDS
+    known = ", ".join(KINDS)
+    if not isinstance(given, list) or not given or not all(kind in KINDS for kind in given):
+        raise InvalidValue(f"kinds must be a list of some of {known}.")
+    if deactivate:
+        raise InvalidValue("A deactivation ends every kind of credential: leave kinds out, or deactivate.")
+    return tuple(kind for kind in KINDS if kind in given)
 
 
 async def _named(request: Request, caller: Caller, given: dict[str, Any]) -> Stored:

@@ -143,3 +143,15 @@ async def test_a_name_that_is_no_utf_8_is_one_line_of_error(firm: Firm) -> None:
     out, err = run(firm, "user", "deactivate", "\udcff", code=1)
 
     assert (out, err.count("\n")) == ("", 1)
+
+
+@on_sqlite
+async def test_a_revocation_may_name_what_it_ends(firm: Firm) -> None:
+    person = await firm.hire()
+    assert run(firm, "sessions", "revoke", person.user_name, "--kind", "api_key")[0] == "Session-Termination: none\n"
+    assert firm.crm.alive(person.subject) == 3
+    out, _ = run(firm, "sessions", "revoke", person.user_name, "--kind", "api_key", "--kind", "session")
+    assert "done; sessions=3" in out
+    (shown,) = listed(firm, "sessions", "show", person.user_name)
+    assert shown["ends"] == "session"
+    run(firm, "sessions", "revoke", person.user_name, "--kind", "cookie", code=2)
