@@ -33,7 +33,7 @@ from scim_server.usecases.deployment import Deployment, Subscriber
 from scim_server.usecases.exchanges import Recorder
 from scim_server.usecases.options import TenantOptions
 from scim_server.usecases.tenant_types import faults
-from scim_server.web.address import Index
+from scim_server.web.address import Front
 from scim_server.web.admin import admin_server
 from scim_server.web.middleware import Edge
 from scim_server.web.reply import http_error, scim_error, unexpected
@@ -146,13 +146,12 @@ def build_app(settings: Settings) -> Edge:
                     await beside.enter_async_context(admin_server(site, settings.host, settings.admin_port))
                 yield
 
-    routes = [*scim_routes(settings.served_types), *operator_routes()]
-    if settings.admin_port is None:
-        routes = [*routes, *admin_routes()]
+    addresses = [*scim_routes(settings.served_types), *operator_routes()]
+    operational = admin_routes() if settings.admin_port is None else []
     handlers = {ScimError: scim_error, HTTPException: http_error, Exception: unexpected}
-    app = Starlette(routes=[Index(routes), *routes], exception_handlers=handlers, lifespan=lifespan)
+    app = Starlette(routes=[*addresses, *operational], exception_handlers=handlers, lifespan=lifespan)
     app.router.redirect_slashes = False
-    return Edge(app)
+    return Edge(Front(app, addresses))
 
 
 def from_environment() -> Edge:

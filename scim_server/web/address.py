@@ -1,12 +1,16 @@
-"""One address with all its methods, so that a 405 names them and openapi.json can list them; finding it."""
+"""One address with all its methods, so that a 405 names them and openapi.json can list them; finding it, and answering
+what is sent to it."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
 
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
+
+from scim_server.protocol.errors import ScimError
+from scim_server.web.reply import scim_error
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -18,31 +22,43 @@ class Address(Route):
         self.by_method = by_method
         super().__init__(path, self._answer, methods=list(by_method))
 
+    def endpoint_of(self, method: str) -> Endpoint | None:
+        """What answers a method; None for one that is not possible here."""
+        return self.by_method.get("GET" if method == "HEAD" else method)
+
     async def _answer(self, request: Request) -> Response:
-        return await self.by_method["GET" if request.method == "HEAD" else request.method](request)
+        endpoint = self.endpoint_of(request.method)
+        assert endpoint is not None  # Starlette has looked
+        return await endpoint(request)
 
 
-class Index(BaseRoute):
-    """Stands before routes whose path is fixed or ends with `{id}` and finds theirs by the path itself: one regular
-    expression after the other costs as much as reading from the database."""
+class Front:
+    """Stands before an application and answers what is sent to its addresses, whose path is fixed or ends with `{id}`,
+    by the path itself: Starlette's middleware and one regular expression after the other cost more than reading from
+    the database. All else is the application's: other paths, and methods that an address has not."""
 
-    def __init__(self, routes: Sequence[Route]) -> None:
-        self._fixed = {route.path: route for route in routes if not route.path.endswith("/{id}")}
-        self._below = {route.path.removesuffix("/{id}"): route for route in routes if route.path.endswith("/{id}")}
+    def __init__(self, app: Starlette, addresses: Sequence[Address]) -> None:
+        self._app = app
+        self._fixed = {each.path: each for each in addresses if not each.path.endswith("/{id}")}
+        self._below = {each.path.removesuffix("/{id}"): each for each in addresses if each.path.endswith("/{id}")}
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """As Starlette asks: whether one of the routes is meant, and what to add to the scope then."""
-        if scope["type"] != "http":
-            return Match.NONE, {}
-        path, given = scope["path"], dict[str, Any]()
-        route = self._fixed.get(path)
-        if route is None:
-            parent, _, last = path.rpartition("/")
-            route, given = self._below.get(parent) if last else None, {"id": last}
-        if route is None:
-            return Match.NONE, {}
-        return Match.FULL, {"route": route, "endpoint": route.endpoint, "path_params": given}
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        address, given = self._find(scope["path"]) if scope["type"] == "http" else (None, {})
+        endpoint = None if address is None else address.endpoint_of(scope["method"])
+        if endpoint is None:
+            await self._app(scope, receive, send)
+            return
+        scope.update(app=self._app, route=address, path_params=given)
+        request = Request(scope, receive, send)
+        try:
+            answer = await endpoint(request)
+        except ScimError as problem:
+            answer = scim_error(request, problem)
+        await answer(scope, receive, send)
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As Starlette asks: answer what `matches` accepted."""
-        await scope["route"].handle(scope, receive, send)
+    def _find(self, path: str) -> tuple[Address | None, dict[str, str]]:
+        address = self._fixed.get(path)
+        if address is not None:
+            return address, {}
+        parent, _, last = path.rpartition("/")
+        return (self._below.get(parent), {"id": last}) if last else (None, {})

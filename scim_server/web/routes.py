@@ -12,9 +12,9 @@ from scim_server.web.explain import recorded
 from scim_server.web.site import BASE_PATH
 
 
-def scim_routes(resource_types: Sequence[ResourceType]) -> list[Route]:
+def scim_routes(resource_types: Sequence[ResourceType]) -> list[Address]:
     """Everything below /scim/v2."""
-    routes: list[Route] = []
+    routes: list[Address] = []
     for rt in resource_types:
         one, search = rt.endpoint + "/{id}", rt.endpoint + "/.search"
         routes += [
@@ -44,7 +44,7 @@ def scim_routes(resource_types: Sequence[ResourceType]) -> list[Route]:
     ]
 
 
-def operator_routes() -> list[Route]:
+def operator_routes() -> list[Address]:
     """Beside SCIM, for CRMs and people: the event feed and receipts."""
     return [
         _at("/events", "", GET=operator.events),
