@@ -36,6 +36,7 @@ class Edge:
         self._app = app
         self._running = 0
         self._shares = Shares()
+        self._log = log.AccessLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -70,7 +71,7 @@ class Edge:
             if answer.status == 0:
                 await answer.error(500, "An unexpected error; the operator finds it in the log under this request id.")
         finally:
-            _record(scope, answer.status, time.perf_counter() - started)
+            self._log.add(_counted(scope, answer.status, time.perf_counter() - started))
             log.end(token)
 
     def _refusal(self, scope: Scope) -> tuple[int, str, str] | None:
@@ -125,12 +126,14 @@ def _normalise(scope: Scope) -> None:
         scope["path"] = _SLASHES.sub("/", path).rstrip("/") or "/"
 
 
-def _record(scope: Scope, status: int, seconds: float) -> None:
+def _counted(scope: Scope, status: int, seconds: float) -> dict[str, Any]:
+    """What the log says of an answer that has been counted."""
     route = getattr(scope.get("route"), "path", "-")
     metrics.request_seconds(scope["method"], route, status).observe(seconds)
     fields = {"method": scope["method"], "path": scope["path"], "status": status, "ms": round(seconds * 1000, 2)}
-    fields |= scope.get("scim.log", {})
+    if "scim.log" in scope:
+        fields |= scope["scim.log"]
     query = scope.get("query_string")
     if query:
         fields["query"] = log.mask_literals(unquote_plus(query.decode("latin-1")))
-    log.access(fields)
+    return fields
