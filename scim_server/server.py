@@ -19,20 +19,23 @@ def main() -> None:
     log.configure("info")  # for the process that binds and starts workers; each worker sets the level that is asked for
     # After an orderly stop uvicorn raises the signal again; a stop that was asked for is no failure.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    uvicorn.run(
-        "scim_server.app:from_environment",
-        factory=True,
-        host=host,
-        port=int(port),
-        workers=int(workers),
-        http=PunctualProtocol,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=10,
-        backlog=2048,
-    )
+    try:
+        uvicorn.run(
+            "scim_server.app:from_environment",
+            factory=True,
+            host=host,
+            port=int(port),
+            workers=int(workers),
+            http=PunctualProtocol,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=10,
+            backlog=2048,
+        )
+    except SystemExit as end:
+        sys.exit(end.code and 1)  # uvicorn has an exit code of its own for what fails at start
 
 
 if __name__ == "__main__":

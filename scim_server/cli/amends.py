@@ -81,6 +81,7 @@ def list_lost(tenant: str = TENANT, since: Since = "24h", as_json: bool = AS_JSO
             {
                 "at": moment(loss.at),
                 "user": loss.resource_id,
+                "userName": loss.user_name,
                 "how": loss.how,
                 "actor": loss.actor,
                 "undone": moment(loss.undone),
@@ -88,7 +89,7 @@ def list_lost(tenant: str = TENANT, since: Since = "24h", as_json: bool = AS_JSO
             for loss in await deactivations.listing(parts.deployment.database, caller.tenant_id, start)
         ]
 
-    show(with_deployment(work), as_json, ("at", "user", "how", "actor", "undone"))
+    show(with_deployment(work), as_json, ("at", "user", "userName", "how", "actor", "undone"))
 
 
 @undo.command("undo")
@@ -109,7 +110,7 @@ def undo_(
 
     rows = with_deployment(work)
     show(rows, as_json, ("user", "userName", "result"))
-    say(f"{len(rows)} users.")
+    say("1 user." if len(rows) == 1 else f"{len(rows)} users.")
 
 
 def receipt(

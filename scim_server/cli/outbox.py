@@ -52,7 +52,7 @@ def retry(ids: Ids = None, store: Store = None) -> None:
         await database.wake()
         return count
 
-    print(f"{with_deployment(work)} messages are due now; a running server delivers them.")
+    print(f"Due now: {with_deployment(work)}; a running server delivers them.")
 
 
 @app.command()
@@ -67,7 +67,7 @@ def replay(ids: Ids = None, store: Store = None, since: Since = None) -> None:
         await database.wake()
         return count
 
-    print(f"{with_deployment(work)} messages are on their way again; a running server delivers them.")
+    print(f"On their way again: {with_deployment(work)}; a running server delivers them.")
 
 
 def _checked(ids: list[str] | None) -> list[str]:

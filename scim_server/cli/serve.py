@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import sys
 import tempfile
 import time
@@ -50,7 +51,19 @@ def serve(
         # Metrics of several processes meet in files.
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="scim-metrics-"))
     address = [host or settings.host, str(settings.port if port is None else port)]
+    _try_to_listen(*address)
     os.execv(sys.executable, [sys.executable, "-m", "scim_server.server", *address, str(workers)])  # noqa: S606
+
+
+def _try_to_listen(host: str, port: str) -> None:
+    """The server says no more than an error number in its log when the port is taken."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+    except OSError as problem:
+        raise Failure(f"Cannot listen on {host}:{port} ({problem.strerror}); see --host and --port.") from None
 
 
 def _prepare_schema(settings: Settings) -> None:

@@ -10,9 +10,11 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     Text,
+    and_,
     delete,
     func,
     literal_column,
+    outerjoin,
     select,
     update,
 )
@@ -25,9 +27,11 @@ from scim_server.storage.tables import Id, counter, deactivation, outbox, resour
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Somebody lost access at `at` (unix ms) by `actor`; `remains` brings a deleted user back."""
+    """Somebody lost access at `at` (unix ms) by `actor`; `remains` brings a deleted user back. `user_name` is the one
+    of now, of a deleted user the last."""
 
     resource_id: str
+    user_name: str
     change_id: str
     at: int
     how: str
@@ -68,6 +72,7 @@ async def listing(database: Database, tenant_id: str, since: int, resource_id: s
     return [
         Loss(
             row["resource_id"],
+            row["user_name"] or "",
             row["change_id"],
             row["at"],
             row["how"],
@@ -132,8 +137,17 @@ def _count_active(d: Dialect) -> Any:
 
 
 def _listing(d: Dialect) -> Any:
+    name = func.coalesce(
+        d.json_string(resource.c.doc, "userName"), d.json_string(deactivation.c.remains, "document", "userName")
+    )
+    user = and_(
+        resource.c.tenant_id == deactivation.c.tenant_id,
+        resource.c.type == literal_column("'User'", Text),
+        resource.c.id == deactivation.c.resource_id,
+    )
     return (
-        select(deactivation)
+        select(deactivation, name.label("user_name"))
+        .select_from(outerjoin(deactivation, resource, user))
         .where(_mine(deactivation), deactivation.c.at > bound("since", BigInteger))
         .order_by(deactivation.c.at.desc(), deactivation.c.resource_id, deactivation.c.change_id.desc())
     )

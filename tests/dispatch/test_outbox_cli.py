@@ -89,22 +89,22 @@ async def _due_of(url: str, store: str) -> int:
 
 def test_retry_makes_what_waits_due(url: str) -> None:
     assert anyio.run(_due_of, url, "crm") == 0
-    assert _run("outbox", "retry", "--store", "crm").startswith("1 messages are due now")
+    assert _run("outbox", "retry", "--store", "crm").startswith("Due now: 1;")
     assert anyio.run(_due_of, url, "crm") == 1
 
 
 def test_retry_of_one_message_leaves_the_others(url: str) -> None:
     (mine,) = [row["id"] for row in _listed() if row["store"] == "crm"]
-    assert _run("outbox", "retry", mine.upper()).startswith("1 ")
-    assert _run("outbox", "retry", new_id()).startswith("0 ")
-    assert _run("outbox", "retry").startswith("2 ")
+    assert _run("outbox", "retry", mine.upper()).startswith("Due now: 1;")
+    assert _run("outbox", "retry", new_id()).startswith("Due now: 0;")
+    assert _run("outbox", "retry").startswith("Due now: 2;")
 
 
 def test_replay_queues_what_was_refused(url: str) -> None:
     assert [row["state"] for row in _listed()].count("refused") == 1
-    assert _run("outbox", "replay", "--since", "10s").startswith("0 ")
-    assert _run("outbox", "replay", "--store", "crm").startswith("0 ")
-    assert _run("outbox", "replay", "--since", "1h").startswith("1 messages are on their way again")
+    assert _run("outbox", "replay", "--since", "10s").startswith("On their way again: 0;")
+    assert _run("outbox", "replay", "--store", "crm").startswith("On their way again: 0;")
+    assert _run("outbox", "replay", "--since", "1h").startswith("On their way again: 1;")
     assert {row["state"] for row in _listed()} == {"waiting"}
     assert anyio.run(_due_of, url, "hook") == 2
 

@@ -61,9 +61,9 @@ async def test_undo(firm: Firm) -> None:
     await firm.active(inactive, False)
     await firm.idp.send("DELETE", f"/Users/{deleted.id}")
     lost = listed(firm, "deactivations", "list")
-    assert [(one["user"], one["how"], one["undone"]) for one in lost] == [
-        (deleted.id, "deleted", ""),
-        (inactive.id, "deactivated", ""),
+    assert [(one["user"], one["userName"], one["how"], one["undone"]) for one in lost] == [
+        (deleted.id, deleted.user_name, "deleted", ""),
+        (inactive.id, inactive.user_name, "deactivated", ""),
     ]
     assert lost[0]["actor"].startswith("token:")
     out, err = run(firm, "deactivations", "undo", "--since", "1h", "--dry-run", "--json")

@@ -139,6 +139,16 @@ def test_a_port_that_cannot_be_is_refused_at_once(tmp_path: Path) -> None:
     assert "65535" in said
 
 
+def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        process = serve(tmp_path, "--port", port, database_url=f"sqlite:///{tmp_path}/scim.db")
+        said = process.communicate(timeout=PATIENCE_S)[1]
+
+    assert process.returncode == 1
+    assert said.splitlines() == [f"Cannot listen on 127.0.0.1:{port} (Address already in use); see --host and --port."]
+
+
 def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
     file = tmp_path / "scim.db"
     file.write_bytes(b"no database at all " * 200)
