@@ -32,6 +32,7 @@ from scim_server.usecases.access import Authenticator, create_tenant, issue_toke
 from scim_server.usecases.deployment import Deployment, Subscriber
 from scim_server.usecases.exchanges import Recorder
 from scim_server.usecases.options import TenantOptions
+from scim_server.usecases.reindex import outdated
 from scim_server.usecases.tenant_types import faults
 from scim_server.web.address import Front
 from scim_server.web.admin import admin_server
@@ -191,13 +192,22 @@ async def _bootstrap(deployment: Deployment, token: str | None) -> None:
 
 
 async def _examine_tenants(deployment: Deployment) -> None:
-    """Say which tenants' own schemas do not go with the configured ones any more; those get 503."""
+    """Say which tenants' own schemas do not go with the configured ones any more (those get 503), and whose indexes
+    were made for other schemas."""
     try:
         for tenant in await access_rows.tenants(deployment.database):
             for problem in faults(deployment.resource_types, TenantOptions.read(tenant.options)):
                 _log.error("tenant %s: its options do not go with the configured schemas: %s", tenant.name, problem)
+        names = sorted({each.tenant.name for each in await outdated(deployment)})
     except Unavailable:
         return  # which has been said
+    if names:
+        _log.warning(
+            "schemas changed since the resources of %d tenants were indexed, so filters may miss some of them; once no "
+            "server with the old configuration runs: scim-server reindex (%s)",
+            len(names),
+            ", ".join(names[:10]) + (", …" if len(names) > 10 else ""),
+        )
 
 
 async def _health(parts: Parts) -> list[Health]:

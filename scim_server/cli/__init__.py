@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from scim_server import __version__
-from scim_server.cli import amends, outbox, people, requests, serve, stores, tenants, tokens
+from scim_server.cli import amends, outbox, people, reindex, requests, serve, stores, tenants, tokens
 from scim_server.cli.terminal import run_guarded
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ def scim_server(
 app.command()(serve.demo)
 app.command()(serve.serve)
 app.command()(serve.migrate)
+app.command()(reindex.reindex)
 app.command()(stores.status)
 app.add_typer(tenants.app, name="tenant", help="Customers and their options.")
 app.add_typer(tokens.app, name="token", help="Bearer tokens of the identity providers.")

@@ -15,6 +15,7 @@ from scim_server.storage.access import tenants, tokens
 from scim_server.storage.outbox import Silence, backlog, silences
 from scim_server.usecases import operations
 from scim_server.usecases.access import days_left
+from scim_server.usecases.reindex import outdated
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(snippet)
@@ -156,6 +157,9 @@ def status(as_json: bool = AS_JSON) -> None:
                 }
                 for store, count in lacking.items()
             ]
+        for each in await outdated(parts.deployment):
+            what = {"what": "index", "name": f"{each.tenant.name}/{each.rt.name}", "state": "outdated"}
+            rows.append({**what, "detail": "schemas changed; run: scim-server reindex"})
         for token in await tokens(database):
             days = days_left(token, now)
             if days is not None and days < 30:

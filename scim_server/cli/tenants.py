@@ -13,6 +13,7 @@ from scim_server.clock import new_id, now_ms
 from scim_server.storage.access import TenantRow, tenants
 from scim_server.usecases import access, access_groups
 from scim_server.usecases.options import OPTIONS, TenantOptions
+from scim_server.usecases.reindex import outdated
 
 app = typer.Typer(no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The tenant's name.")]
@@ -30,6 +31,7 @@ def create(name: Name) -> None:
 
     async def work(parts: Parts) -> None:
         await access.create_tenant(parts.deployment.database, name, new_id=new_id(), **stamp())
+        await outdated(parts.deployment)  # which takes note of what is empty
 
     with_deployment(work)
     say(f"Tenant {name} is there. Next: scim-server token issue --tenant {name} --name entra")
@@ -69,20 +71,23 @@ def set_(
 ) -> None:
     """Set options of a tenant; key=@FILE takes the value from a file."""
 
-    async def work(parts: Parts) -> tuple[int, int]:
+    async def work(parts: Parts) -> tuple[int, int, bool]:
         deployment, tenant = parts.deployment, await find_tenant(parts, name)
         given = [_with_contents(assignment) for assignment in assignments]
         await access.set_options(deployment.database, tenant, given, deployment.resource_types, **stamp())
         if not {assignment.partition("=")[0].strip() for assignment in assignments} & _ACCESS:
-            return 0, 0
+            return 0, 0, any(each.tenant.name == name for each in await outdated(deployment))
         # By now no request is decided by the options of before.
         await asyncio.sleep(access.CACHE_MS / 1000)
-        return await access_groups.reconcile(parts.deployment, await operator(parts, name))
+        lost, gained = await access_groups.reconcile(parts.deployment, await operator(parts, name))
+        return lost, gained, any(each.tenant.name == name for each in await outdated(deployment))
 
-    lost, gained = with_deployment(work)
+    lost, gained, stale = with_deployment(work)
     say(f"Tenant {name} is changed; running servers know within a second.")
     if lost or gained:
         say(f"By the access groups {lost} users lost access and {gained} got it.")
+    if stale:
+        say(f"Who is stored already is found by the old rules until you run: scim-server reindex --tenant {name}")
 
 
 @app.command()

@@ -36,6 +36,7 @@ _COLUMNS: Mapping[str, str] = {
 # A Postgres index entry holds at most 2,704 bytes with all its columns; protocol/value.py lets a unique value have
 # 255 characters, which only musical symbols can fold to more than this.
 KEY_BYTES = 1_300
+_RULES = 1  # grows when the code below makes other rows of the same schemas
 _TEXTUAL = ("string", "reference", "binary")
 _NUMERIC = ("integer", "decimal")
 
@@ -79,6 +80,28 @@ def indexed_values(
             found = _searched(each.ref.leaf, value)
             if found is not None:
                 yield each.ref, value, ValueRow(each.name, value_key(found), each.exclusive)
+
+
+@cache
+def rules(resource_type: ResourceType, *, unique_display_name: bool) -> str:
+    """A name for the way in which all this is made of a document: equal names, equal rows."""
+    shown = {notation(ref): column for ref, column in key_columns(resource_type).items()}
+    values = {notation(each.ref): each.exclusive for each in indexed(resource_type)}
+    searched = [
+        [
+            schema.id if schema else "",
+            *_characteristics(attribute),
+            [_characteristics(s) for s in attribute.sub_attributes],
+        ]
+        for schema, attribute in resource_type.attributes()
+    ]
+    by_name = unique_display_name and resource_type.name == "Group"
+    content = [_RULES, KEY_BYTES, sorted(shown.items()), sorted(values.items()), sorted(searched, key=str), by_name]
+    return hashlib.sha256(orjson.dumps(content)).hexdigest()
+
+
+def _characteristics(attribute: Attribute) -> list[Any]:
+    return [attribute.name, attribute.type, attribute.multi_valued, attribute.case_exact]
 
 
 def search_of(document: Mapping[str, Any], resource_type: ResourceType) -> dict[str, Any]:

@@ -142,6 +142,19 @@ resource_value = Table(
     ),
 )
 
+# By which rules (keys.rules) the search columns and index rows of a tenant's resources were made, and how far a reindex
+# by other rules has come.
+indexing = Table(
+    "indexing",
+    metadata,
+    Column("tenant_id", Id, nullable=False),
+    Column("type", Key, nullable=False),
+    Column("rules", Key),  # those of all rows; NULL: not known
+    Column("target", Key),  # those of the reindex under way
+    Column("after_id", Id),  # which has done all up to this one
+    PrimaryKeyConstraint("tenant_id", "type"),
+)
+
 # The Argon2id hash of a user's password, where the tenant keeps it; apart, so that no read of a user carries it.
 credential = Table(
     "credential",
