@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from scim_server.protocol.errors import InvalidValue, TooMany
 from scim_server.protocol.filter import size
@@ -13,17 +13,20 @@ from scim_server.storage.change import MemberRow
 from scim_server.usecases.access import Caller
 from scim_server.usecases.deployment import Deployment
 
+NAMED = 10  # of the members that are left out
 MAX_COMPARISONS = 500_000  # a second
 _ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 @dataclass(frozen=True, slots=True)
 class MemberPlan:
-    """Real changes of a group's members only: who comes, who goes, or that all others go."""
+    """Real changes of a group's members only: who comes, who goes, or that all others go. `ignored` names those that do
+    not exist, where the tenant wants that overlooked."""
 
     come: Mapping[str, MemberRow] = field(default_factory=dict)
     go: frozenset[str] = frozenset()
     replace: bool = False
+    ignored: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.come or self.go or self.replace)
@@ -47,9 +50,19 @@ async def plan_members(deployment: Deployment, caller: Caller, group_id: str, ed
     named = _ids([*edits.add, *go])
     known = await resources.standing_in(deployment.database, caller.tenant_id, group_id, named)
     present = {member_id: found.display for member_id, found in known.items() if found.is_member}
-    rows = _rows(list(edits.add.values()), {member_id: found.type for member_id, found in known.items()})
-    come = {r.member_id: r for r in rows if not _is_same(present, r)}
-    return MemberPlan(come, frozenset(go & present.keys()))
+    adds = list(edits.add.values())
+    rows, ignored = _rows(caller, adds, {member_id: found.type for member_id, found in known.items()})
+    come = {r.member_id: r for r in rows.values() if not _is_same(present, r)}
+    return MemberPlan(come, frozenset(go & present.keys()), ignored=ignored)
+
+
+async def first_members(deployment: Deployment, caller: Caller, members: Sequence[Member]) -> MemberPlan:
+    """The members of a group that is being made. InvalidValue names the first that does not exist."""
+    if not members:
+        return MemberPlan()
+    ids = _ids([member.value for member in members])
+    rows, ignored = _rows(caller, members, await resources.types_of(deployment.database, caller.tenant_id, ids))
+    return MemberPlan(rows, ignored=ignored)
 
 
 async def _plan_replacement(deployment: Deployment, caller: Caller, group_id: str, edits: MemberEdits) -> MemberPlan:
@@ -57,33 +70,32 @@ async def _plan_replacement(deployment: Deployment, caller: Caller, group_id: st
     limit = len(edits.add) + 1
     now = await resources.members_of(deployment.database, caller.tenant_id, group_id, limit)
     present = {member_id: display for member_id, _, display in now}
-    rows = await member_rows(deployment, caller, list(edits.add.values()))
-    if present.keys() == {r.member_id for r in rows} and all(_is_same(present, r) for r in rows):
-        return MemberPlan()
-    return MemberPlan({r.member_id: r for r in rows}, frozenset(), replace=True)
+    wanted = await first_members(deployment, caller, list(edits.add.values()))
+    if present.keys() == wanted.come.keys() and all(_is_same(present, row) for row in wanted.come.values()):
+        return MemberPlan(ignored=wanted.ignored)
+    return replace(wanted, replace=True)
 
 
 def _is_same(present: Mapping[str, str | None], row: MemberRow) -> bool:
     return row.member_id in present and row.display in (None, present[row.member_id])
 
 
-async def member_rows(deployment: Deployment, caller: Caller, members: Sequence[Member]) -> list[MemberRow]:
-    """Rows for members that exist in the tenant; InvalidValue names the first that does not."""
-    if not members:
-        return []
-    return _rows(
-        members, await resources.types_of(deployment.database, caller.tenant_id, _ids([m.value for m in members]))
-    )
-
-
-def _rows(members: Sequence[Member], known: Mapping[str, str]) -> list[MemberRow]:
+def _rows(
+    caller: Caller, members: Sequence[Member], known: Mapping[str, str]
+) -> tuple[dict[str, MemberRow], tuple[str, ...]]:
+    """Rows for members that exist in the tenant, and the names of those that do not."""
     rows: dict[str, MemberRow] = {}
+    unknown: list[str] = []
     for member in members:
         member_id = member.value.lower()
-        if member_id not in known:
+        if member_id in known:
+            rows[member_id] = MemberRow(member_id, known[member_id], member.display)
+        elif caller.options.unknown_members == "ignore":
+            unknown.append(member.value)
+        else:
             raise InvalidValue(f"members: no User or Group of this tenant has the id {member.value!r}.")
-        rows[member_id] = MemberRow(member_id, known[member_id], member.display)
-    return list(rows.values())
+    named = [f'members[value eq "{value[:80]}"]' for value in unknown[:NAMED]]
+    return rows, (*named, f"members: {len(unknown) - NAMED} more") if unknown[NAMED:] else tuple(named)
 
 
 def _ids(values: Sequence[str]) -> list[str]:

@@ -24,6 +24,7 @@ class TenantOptions:
     restore_on_post: bool = False
     group_names: str = "unique"
     group_patch_body: str = "auto"
+    unknown_members: str = "refuse"
     passwords: str = "drop"
     access_groups: tuple[str, ...] = ()
     protected_accounts: tuple[str, ...] = ()
@@ -125,6 +126,12 @@ OPTIONS: tuple[Option, ...] = (
         "auto | always | never",
         "Whether PATCH of a group answers 200 with the group or 204; auto: 200 up to 100 members.",
         _one_of("auto", "always", "never"),
+    ),
+    Option(
+        "unknown_members",
+        "refuse | ignore",
+        "What happens to a member of a group that does not exist: the request is refused, or the member is left out.",
+        _one_of("refuse", "ignore"),
     ),
     Option(
         "passwords",

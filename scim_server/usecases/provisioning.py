@@ -28,7 +28,7 @@ from scim_server.usecases import access_groups, brake
 from scim_server.usecases.access import Caller
 from scim_server.usecases.change import Receipt, Said, commit_and_deliver, compose, say
 from scim_server.usecases.deployment import Deployment
-from scim_server.usecases.membership import MemberPlan, member_rows, plan_members
+from scim_server.usecases.membership import MemberPlan, first_members, plan_members
 from scim_server.usecases.passwords import credential_of
 from scim_server.usecases.protection import refuse_to_harm
 from scim_server.usecases.uniqueness import taken
@@ -90,7 +90,7 @@ async def _insert_new(
 async def _insert(
     deployment: Deployment, caller: Caller, rt: ResourceType, resource_id: str, checked: Checked, verb: str
 ) -> Written:
-    members = await member_rows(deployment, caller, checked.members or [])
+    plan = await first_members(deployment, caller, checked.members or [])
     now = deployment.now()
     active = _state(rt, checked.document, True)
     after = Snapshot(resource_id, checked.document, active)
@@ -98,7 +98,7 @@ async def _insert(
     after = Snapshot(resource_id, checked.document, active and entitled)
     row = _row(rt, checked.document, active, caller)
     credential = await credential_of(deployment.passwords, caller.options, checked.password, None)
-    said = await _consequences(deployment, caller, rt, None, after, MemberPlan({m.member_id: m for m in members}))
+    said = await _consequences(deployment, caller, rt, None, after, plan)
     change = Change(
         id=deployment.new_id(),
         at=now,
@@ -107,7 +107,7 @@ async def _insert(
         resource_id=resource_id,
         write="insert",
         row=row,
-        members_in=tuple(members),
+        members_in=tuple(plan.come.values()),
         values_in=tuple(values_of(checked.document, rt)),
         entitled=entitled,
         credential=credential,
@@ -115,7 +115,7 @@ async def _insert(
     )
     committed, receipt = await commit_and_deliver(deployment, caller.tenant, change, said)
     stored = Stored(resource_id, committed.version, now, committed.modified, active, row.doc, entitled=entitled)
-    return Written(stored, True, receipt, checked.ignored, checked.quirks)
+    return Written(stored, True, receipt, checked.ignored + plan.ignored, checked.quirks)
 
 
 async def _restore_or_refuse(
@@ -269,7 +269,7 @@ async def _write(
     same = step.after is step.before or (step.after == step.before and active == stored.active)
     credential = await _credential(deployment, caller, stored.id, step.password)
     if same and not plan and credential is None:
-        return Written(stored, False, ignored=step.ignored, quirks=step.quirks)
+        return Written(stored, False, ignored=step.ignored + plan.ignored, quirks=step.quirks)
     row = _row(rt, step.after, active, caller)
     said = await _consequences(deployment, caller, rt, before, after, plan)
     values_before, values_after = (set(), set()) if same else (values_of(step.before, rt), values_of(step.after, rt))
@@ -303,7 +303,7 @@ async def _write(
         active=active,
         doc=stored.doc if same else row.doc,
     )
-    return Written(now_stored, True, receipt, step.ignored, step.quirks)
+    return Written(now_stored, True, receipt, step.ignored + plan.ignored, step.quirks)
 
 
 async def _credential(deployment: Deployment, caller: Caller, user_id: str, password: str | None) -> str | None:
