@@ -15,7 +15,7 @@ PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 pyth
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-crm check static format lint types layers fuzz chaos bench lock clean
+.PHONY: help demo serve test test-crm check static format lint types layers fuzz vectors chaos bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,9 @@ layers:
 
 fuzz: $(READY) ## the property tests, with 10,000 examples each
 	$(BIN)/pytest -m hypothesis --hypothesis-profile=fuzz --timeout=0 $(ARGS)
+
+vectors: $(READY) ## published cases of filters, paths and PATCH against the protocol (ARGS: the folder that has them)
+	SCIM_VECTORS=$(ARGS) $(BIN)/pytest -m vectors tests/protocol/test_vectors.py -q
 
 chaos: $(READY) ## the tests that kill, freeze and restart things, many rounds
 	SCIM_CHAOS_ROUNDS=$${SCIM_CHAOS_ROUNDS:-240} $(BIN)/pytest -m chaos --timeout=0 $(ARGS)
