@@ -5,6 +5,7 @@ The same functions serve /Users, /Groups, configured types and the root; `types`
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,7 +27,9 @@ Types = Sequence[ResourceType]
 
 async def get(request: Request, types: Types) -> Response:
     """GET /Users?filter=…&startIndex=…&count=…"""
-    return await _answer(request, await reader(request), types, request.query_params)
+    # Each name once, the last one, as everywhere; a plain dict, because most names that are asked for are missing.
+    query = dict(parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True))
+    return await _answer(request, await reader(request), types, query)
 
 
 async def post(request: Request, types: Types) -> Response:
