@@ -41,7 +41,7 @@ class _Whole:
 
     def _flush(self) -> None:
         if self._pieces:
-            self._transport.write(b"".join(self._pieces))
+            self._transport.writelines(self._pieces)
             self._pieces.clear()
 
 

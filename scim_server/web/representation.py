@@ -77,10 +77,7 @@ def render(base: str, rt: ResourceType, stored: Stored, plan: Plan, members: Mem
         f'{behind}{stored.id}","version":"W/\\"{stored.version}\\""}}'
     )
     if stored.groups and stored.groups != "[]":
-        text += ',"groups":' + _json(
-            {"value": group, "$ref": f"{base}/Groups/{group}", "type": "direct", **_display(display)}
-            for group, display in orjson.loads(stored.groups)
-        )
+        text += _groups(base, stored.groups)
     if members is not None:
         text += ',"members":' + _json(
             {"value": member, "$ref": f"{base}/{kind}s/{member}", "type": kind, **_display(display)}
@@ -95,6 +92,15 @@ def _meta(base: str, rt: ResourceType) -> tuple[str, str]:
     """Of the text of meta what all resources of a type share: its beginning, and the location up to the id."""
     kind, place = orjson.dumps(rt.name).decode(), orjson.dumps(location(base, rt, "")).decode()
     return f'"meta":{{"resourceType":{kind},', f'"location":{place[:-1]}'
+
+
+@lru_cache(maxsize=256)
+def _groups(base: str, stored: str) -> str:
+    """Users of a page tend to be in the same few sets of groups."""
+    return ',"groups":' + _json(
+        {"value": group, "$ref": f"{base}/Groups/{group}", "type": "direct", **_display(display)}
+        for group, display in orjson.loads(stored)
+    )
 
 
 def _json(values: Iterable[dict[str, str]]) -> str:
