@@ -30,4 +30,4 @@ def masked(value: Any, key: str = "") -> Any:
 
 
 def _path(text: str) -> str:
-    return _LITERAL.sub('"***"', text)[:256]
+    return _LITERAL.sub('"***"', text)[:256] if '"' in text else text[:256]

@@ -155,7 +155,8 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """`version` and `modified` of the resource after the write (0 and the change's time for "none")."""
+    """`version` and `modified` of the resource after the write (0 and the change's time for "none"); what is to be
+    delivered, so no rows of the event feed."""
 
     version: int
     modified: int

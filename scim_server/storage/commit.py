@@ -30,7 +30,7 @@ from sqlalchemy import (
     update,
 )
 
-from scim_server.storage.change import Change, Queued
+from scim_server.storage.change import FEED, Change, Queued
 from scim_server.storage.commit_messages import enqueue, moves, queue_columns, replace_held
 from scim_server.storage.dialects import Dialect
 from scim_server.storage.statements import Compiled, Statement, bound, compile_for
@@ -49,6 +49,7 @@ from scim_server.storage.tables import (
 )
 
 COUNTER_SHARDS = 16
+_FEED = literal_column(f"'{FEED}'", Text)  # is read and not delivered: nobody has to learn of its rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ def _chain(shape: Shape, d: Dialect) -> Plan:
         moved = [part.cte(f"moved{n}") for n, part in enumerate(moves(shape.moves, shape.lifts, d, guard))]
         queue = enqueue(d, guard, moved).cte("queued")
         parts += moved
-        result = result.add_columns(*queue_columns(queue)).select_from(written.outerjoin(queue, true()))
+        result = result.add_columns(*queue_columns(queue)).select_from(written.outerjoin(queue, queue.c.store != _FEED))
     return Plan(chain=compile_for(d, result.add_cte(*parts)))
 
 
@@ -189,7 +190,7 @@ def _sequence(shape: Shape, d: Dialect) -> Plan:
     after = _after(shape, d, true())
     if shape.messages:
         after += [*moves(shape.moves, shape.lifts, d, true()), enqueue(d, true(), None)]
-    look = select(*queue_columns(outbox)).where(outbox.c.change_id == bindparam("change_id"))
+    look = select(*queue_columns(outbox)).where(outbox.c.change_id == bindparam("change_id"), outbox.c.store != _FEED)
     return Plan(
         before=tuple(compile_for(d, part) for part in _before(shape, d, true())),
         written=compile_for(d, _written(shape, d)),

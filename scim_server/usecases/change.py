@@ -151,7 +151,7 @@ async def commit_and_deliver(
     if said.unresolved:  # no message tells of a kill that had nothing to look for, so the audit must
         change = replace(change, audit=change.audit.noting(unresolved=said.unresolved))
     committed = await deployment.database.commit(change)
-    queued = [message for message in committed.queued if message.store != FEED]
+    queued = committed.queued
     delivered = Delivered({}, 0.0)
     if queued:
         delivered = await deployment.terminator.deliver_now(tenant, queued)

@@ -5,7 +5,7 @@ one Change. Races are decided by the version guard: whoever comes second reads a
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -272,7 +272,8 @@ async def _write(
         return Written(stored, False, ignored=step.ignored + plan.ignored, quirks=step.quirks)
     row = _row(rt, step.after, active, caller)
     said = await _consequences(deployment, caller, rt, before, after, plan)
-    values_before, values_after = (set(), set()) if same else (values_of(step.before, rt), values_of(step.after, rt))
+    names = () if same else _changed(step.before, step.after)
+    values_before, values_after = (values_of(_part(each, names), rt) for each in (step.before, step.after))
     # Edits of members alone commute: they need no guard, and many clients may make them at once. Where groups give
     # access, though, a replacement must know whom it puts out.
     bump = same and if_match is None and not (plan.replace and caller.options.access_groups)
@@ -291,7 +292,7 @@ async def _write(
         values_in=tuple(values_after - values_before),
         values_out=tuple(values_before - values_after),
         credential=credential,
-        audit=_audit(caller, rt, "update", step.after, before=step.before, members=plan),
+        audit=_audit(caller, rt, "update", names, plan),
     )
     try:
         committed, receipt = await commit_and_deliver(deployment, caller.tenant, change, said)
@@ -348,17 +349,23 @@ def _row(rt: ResourceType, document: dict[str, Any], active: bool, caller: Calle
     return row_of(document, rt, active=active, unique_display_name=caller.options.unique_group_names)
 
 
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    return [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+
+
+def _part(document: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: document[name] for name in names if name in document}
+
+
 def _audit(
     caller: Caller,
     rt: ResourceType,
     verb: str,
-    after: Mapping[str, Any],
-    *,
-    before: Mapping[str, Any] | None = None,
+    names: Iterable[str],
     members: MemberPlan | None = None,
 ) -> Audit:
-    names = after.keys() if before is None else after.keys() | before.keys()
-    detail: dict[str, Any] = {"attributes": sorted(n for n in names if before is None or before.get(n) != after.get(n))}
+    """`names` of the attributes that the write sets or changes."""
+    detail: dict[str, Any] = {"attributes": sorted(names)}
     if caller.override:
         detail["override"] = True
     if members:
