@@ -41,7 +41,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     fetch, execute, submit = asyncpg.Connection.fetch, sqlite._execute, sqlite.SqliteDatabase._submit
 
     async def fetch_counted(self: Any, query: str, *given: Any, **more: Any) -> Any:
-        if work := of_this_request.get():
+        work = None if "FROM token" in query else of_this_request.get()
+        if work is not None:
             explained = self.transaction()
             await explained.start()
             plan = await self.fetchval("EXPLAIN (ANALYZE, FORMAT JSON) " + query, *given)
@@ -52,7 +53,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> None:
         return rows
 
     def execute_counted(connection: sqlite3.Connection, compiled: Any, given: Any) -> Any:
-        work = of_this_request.get()
+        work = None if "FROM token" in compiled.sql else of_this_request.get()  # asked anew every few seconds
         if work is None:
             return execute(connection, compiled, given)
         connection.set_progress_handler(work_of(work), 1)
@@ -122,9 +123,9 @@ async def test_one_member_costs_the_same_in_a_group_of_any_size(tenant: Tenant) 
         await tenant.database.write((ANALYZE, {}))  # or each foreign key is checked by reading all people
     groups = [await _filled(tenant, size, ids) for size in (FEW, MANY)]
     await tenant.database.write((ANALYZE, {}))  # once: SQLite's readers keep what they learn first
-    await tenant.get("/Groups?count=0")  # the token's first use is noted once
-    come = {"op": "Add", "path": "members", "value": [{"value": newcomer}]}
-    go = {"op": "Remove", "path": "members", "value": [{"value": newcomer}]}
+    await tenant.get("/Groups?count=0")  # the token's first use is noted now
+    come: dict[str, Any] = {"op": "Add", "path": "members", "value": [{"value": newcomer}]}
+    go: dict[str, Any] = {"op": "Remove", "path": "members", "value": [{"value": newcomer}]}
     for operations in (
         [come],
         [come],  # is one already
