@@ -41,7 +41,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     fetch, execute, submit = asyncpg.Connection.fetch, sqlite._execute, sqlite.SqliteDatabase._submit
 
     async def fetch_counted(self: Any, query: str, *given: Any, **more: Any) -> Any:
-        work = None if "FROM token" in query else of_this_request.get()
+        work = None if " token " in query else of_this_request.get()
         if work is not None:
             explained = self.transaction()
             await explained.start()
@@ -53,7 +53,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> None:
         return rows
 
     def execute_counted(connection: sqlite3.Connection, compiled: Any, given: Any) -> Any:
-        work = None if "FROM token" in compiled.sql else of_this_request.get()  # asked anew every few seconds
+        work = None if " token " in compiled.sql else of_this_request.get()  # looked at, and its use noted, now and then
         if work is None:
             return execute(connection, compiled, given)
         connection.set_progress_handler(work_of(work), 1)
