@@ -123,8 +123,8 @@ class Dialect(Protocol):
         """`value` is in the only column of `rows`, which are few: an index on `value` can serve it, even below OR."""
         ...
 
-    def json_pairs(self, left: ColumnElement[Any], right: ColumnElement[Any]) -> ColumnElement[str]:
-        """Aggregate: JSON text of a list of [left, right] pairs, NULL or "[]" for no rows."""
+    def json_lists(self, *values: ColumnElement[Any]) -> ColumnElement[str]:
+        """Aggregate: JSON text of a list with a list of these values for each row, NULL or "[]" for no rows."""
         ...
 
 
@@ -207,8 +207,8 @@ class Postgres:
     def among(self, value: ColumnElement[Any], rows: Select[Any]) -> ColumnElement[bool]:
         return value == func.any(func.array(rows.scalar_subquery()))
 
-    def json_pairs(self, left: ColumnElement[Any], right: ColumnElement[Any]) -> ColumnElement[str]:
-        return cast(func.json_agg(func.json_build_array(left, right)), Text)
+    def json_lists(self, *values: ColumnElement[Any]) -> ColumnElement[str]:
+        return cast(func.json_agg(func.json_build_array(*values)), Text)
 
 
 class SQLite:
@@ -290,8 +290,8 @@ class SQLite:
     def among(self, value: ColumnElement[Any], rows: Select[Any]) -> ColumnElement[bool]:
         return value.in_(rows)
 
-    def json_pairs(self, left: ColumnElement[Any], right: ColumnElement[Any]) -> ColumnElement[str]:
-        return func.json_group_array(func.json_array(left, right), type_=Text)
+    def json_lists(self, *values: ColumnElement[Any]) -> ColumnElement[str]:
+        return func.json_group_array(func.json_array(*values), type_=Text)
 
 
 def _arrows(document: ColumnElement[Any], path: tuple[str, ...]) -> ColumnElement[Any]:

@@ -1,10 +1,10 @@
 """Reads of single resources, of members and of indexed values. Lists: listing.py. Writes are Changes (commit.py)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import BigInteger, ColumnElement, Integer, Text, and_, func, literal_column, select
+from sqlalchemy import BigInteger, ColumnElement, Integer, Text, and_, case, func, literal_column, select
 from sqlalchemy.sql import Select
 
 from scim_server.storage.change import ValueRow
@@ -13,11 +13,14 @@ from scim_server.storage.dialects import Dialect
 from scim_server.storage.statements import Statement, bound
 from scim_server.storage.tables import Id, Key, credential, member, resource, resource_value
 
+FEW = 100
+Members = Sequence[tuple[str, str, str | None]]  # id, type, display
+
 
 class Stored(NamedTuple):
     """A resource as stored: `doc` is JSON text without id, meta, members and groups; times in unix ms. `groups` is
     JSON text, a list of [group id, display] pairs, or None when it was not asked for. `entitled` False: no access
-    group of the tenant has this user."""
+    group of the tenant has this user. `members`: of a group loaded for an edit, in id order, when they are FEW."""
 
     id: str
     version: int
@@ -27,6 +30,7 @@ class Stored(NamedTuple):
     doc: str
     groups: str | None = None
     entitled: bool = True
+    members: Members | None = None
 
 
 async def load(database: Database, tenant_id: str, kind: str, resource_id: str, *, groups: bool) -> Stored | None:
@@ -34,6 +38,18 @@ async def load(database: Database, tenant_id: str, kind: str, resource_id: str, 
     given = {"tenant_id": tenant_id, "type": kind, "id": resource_id}
     rows = await database.read(_LOAD_WITH_GROUPS if groups else _LOAD, given)
     return stored_from(rows[0]) if rows else None
+
+
+async def load_for_edit(database: Database, tenant_id: str, kind: str, resource_id: str) -> Stored | None:
+    """As `load`: a user with its groups, a group with its members when they are at most FEW."""
+    if kind != "Group":
+        return await load(database, tenant_id, kind, resource_id, groups=kind == "User")
+    rows = await database.read(_LOAD_WITH_MEMBERS, {"tenant_id": tenant_id, "type": kind, "id": resource_id})
+    if not rows:
+        return None
+    few = rows[0]["members"]
+    members = None if few is None else [(member_id, kind, display) for member_id, kind, display in orjson.loads(few)]
+    return stored_from(rows[0])._replace(members=members)
 
 
 async def find(database: Database, tenant_id: str, kind: str, unique_key: str, *, groups: bool) -> Stored | None:
@@ -66,17 +82,6 @@ async def members_of_many(
     given = {"tenant_id": tenant_id, "groups": database.dialect.pack_list(group_ids), "limit": limit}
     rows = await database.read(_MEMBERS_OF_MANY, given)
     return [(row["group_id"], row["member_id"], row["type"], row["display"]) for row in rows]
-
-
-async def few_members(
-    database: Database, tenant_id: str, group_id: str, most: int
-) -> list[tuple[str, str, str | None]] | None:
-    """(id, type, display) of a group's members in id order; None, at once, when there are more than `most`."""
-    given = {"tenant_id": tenant_id, "group_id": group_id, "most": most, "limit": most + 1}
-    rows = await database.read(_FEW_MEMBERS, given)
-    if rows[0]["size"] > most:
-        return None
-    return [(row["member_id"], row["type"], row["display"]) for row in rows if row["member_id"] is not None]
 
 
 class Standing(NamedTuple):
@@ -168,24 +173,36 @@ def _groups(d: Dialect) -> Any:
         .correlate(resource)
         .subquery("memberships")
     )
-    return select(d.json_pairs(pairs.c.id, pairs.c.display)).select_from(pairs).scalar_subquery()
+    return select(d.json_lists(pairs.c.id, pairs.c.display)).select_from(pairs).scalar_subquery()
 
 
 def _here() -> list[ColumnElement[bool]]:
     return [resource.c.tenant_id == bound("tenant_id", Id), resource.c.type == bound("type", Key)]
 
 
-def _by(key: str, kind: Any, *, groups: bool) -> Statement:
+def _few_members(d: Dialect) -> Any:
+    its = (member.c.tenant_id == resource.c.tenant_id, member.c.group_id == resource.c.id)
+    found = select(member.c.member_id, member.c.type, member.c.display).where(*its).order_by(member.c.member_id)
+    few = found.limit(literal_column(str(FEW + 1))).correlate(resource).subquery("few")
+    shown = select(d.json_lists(few.c.member_id, few.c.type, few.c.display)).select_from(few).scalar_subquery()
+    size = select(func.count()).select_from(few).scalar_subquery()
+    return case((size <= literal_column(str(FEW)), func.coalesce(shown, literal_column("'[]'"))))
+
+
+def _by(key: str, kind: Any, *, groups: bool, members: bool = False) -> Statement:
     """Of one resource by a key that no other of its type has."""
     column = resource.c[key]
-    many = Statement(lambda d: select(*columns(d, groups), column).where(*_here(), d.any_of(column, "keys", kind)))
-    return Statement(
-        lambda d: select(*columns(d, groups)).where(*_here(), column == bound(key, kind)), many=many, key=key
-    )
+
+    def shown(d: Dialect) -> list[ColumnElement[Any]]:
+        return [*columns(d, groups), *([_few_members(d).label("members")] if members else [])]
+
+    many = Statement(lambda d: select(*shown(d), column).where(*_here(), d.any_of(column, "keys", kind)))
+    return Statement(lambda d: select(*shown(d)).where(*_here(), column == bound(key, kind)), many=many, key=key)
 
 
 _LOAD = _by("id", Id, groups=False)
 _LOAD_WITH_GROUPS = _by("id", Id, groups=True)
+_LOAD_WITH_MEMBERS = _by("id", Id, groups=False, members=True)
 _FIND = _by("unique_key", Key, groups=False)
 _FIND_WITH_GROUPS = _by("unique_key", Key, groups=True)
 
@@ -208,20 +225,6 @@ _MEMBERS_OF_MANY = Statement(
         .limit(bound("limit", BigInteger))
     )
 )
-
-
-def _few_members(d: Dialect) -> Select[Any]:
-    found = _members(d).limit(bound("limit", Integer))
-    size = select(func.count().label("size")).select_from(found.subquery("counted")).subquery("counted")
-    few = found.subquery("few")
-    return (
-        select(size.c.size, few.c.member_id, few.c.type, few.c.display)
-        .select_from(size.outerjoin(few, size.c.size <= bound("most", Integer)))
-        .order_by(few.c.member_id)
-    )
-
-
-_FEW_MEMBERS = Statement(_few_members)
 
 
 def _candidates(d: Dialect) -> list[ColumnElement[bool]]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from scim_server.protocol.errors import InvalidValue, TooMany
 from scim_server.protocol.filter import size
@@ -10,6 +11,7 @@ from scim_server.protocol.match import element_matches
 from scim_server.protocol.membership import Member, MemberEdits
 from scim_server.storage import resources
 from scim_server.storage.change import MemberRow
+from scim_server.storage.resources import FEW, Members, Standing, Stored
 from scim_server.usecases.access import Caller
 from scim_server.usecases.deployment import Deployment
 
@@ -32,28 +34,43 @@ class MemberPlan:
         return bool(self.come or self.go or self.replace)
 
 
-async def plan_members(deployment: Deployment, caller: Caller, group_id: str, edits: MemberEdits) -> MemberPlan:
+async def plan_members(deployment: Deployment, caller: Caller, group: Stored, edits: MemberEdits) -> MemberPlan:
     """Reduce edits to what really changes, without reading more members than the edits name."""
     if not edits:
         return MemberPlan()
     if edits.replace:
-        return await _plan_replacement(deployment, caller, group_id, edits)
+        return await _plan_replacement(deployment, caller, group, edits)
     go = {m.lower() for m in edits.remove}
     if edits.remove_where:
-        everyone = await resources.members_of(deployment.database, caller.tenant_id, group_id)
+        everyone: Sequence[Sequence[Any]] | None = group.members
+        if everyone is None:
+            everyone = await resources.members_of(deployment.database, caller.tenant_id, group.id)
         if len(everyone) * sum(size(where.term) for where in edits.remove_where) > MAX_COMPARISONS:
             raise TooMany("The filters on members compare too many of them; list the ids to remove instead.")
         elements = {m: {"value": m, "type": kind, "display": display} for m, kind, display in everyone}
         for where in edits.remove_where:
             go |= {m for m, element in elements.items() if element_matches(where.term, where.values, element)}
         go -= {m.lower() for m in edits.add}
-    named = _ids([*edits.add, *go])
-    known = await resources.standing_in(deployment.database, caller.tenant_id, group_id, named)
+    known = await _standing_in(deployment, caller, group, _ids(list(edits.add)), _ids(list(go)))
     present = {member_id: found.display for member_id, found in known.items() if found.is_member}
     adds = list(edits.add.values())
     rows, ignored = _rows(caller, adds, {member_id: found.type for member_id, found in known.items()})
     come = {r.member_id: r for r in rows.values() if not _is_same(present, r)}
     return MemberPlan(come, frozenset(go & present.keys()), ignored=ignored)
+
+
+def members_after(group: Stored, plan: MemberPlan, version: int) -> Members | None:
+    """The members that the group has at this version, where that follows from what was loaded: nobody else's edit came
+    in between, and they are FEW still."""
+    if group.members is None or version != group.version + 1:
+        return None
+    before = {member_id: (member_id, kind, display) for member_id, kind, display in group.members}
+    after = {} if plan.replace else {member_id: row for member_id, row in before.items() if member_id not in plan.go}
+    for row in plan.come.values():
+        known = before.get(row.member_id)
+        display = row.display if row.display is not None or known is None else known[2]
+        after[row.member_id] = (row.member_id, row.type, display)
+    return sorted(after.values(), key=lambda row: row[0]) if len(after) <= FEW else None
 
 
 async def first_members(deployment: Deployment, caller: Caller, members: Sequence[Member]) -> MemberPlan:
@@ -65,10 +82,26 @@ async def first_members(deployment: Deployment, caller: Caller, members: Sequenc
     return MemberPlan(rows, ignored=ignored)
 
 
-async def _plan_replacement(deployment: Deployment, caller: Caller, group_id: str, edits: MemberEdits) -> MemberPlan:
-    # One more than asked for is enough to know that somebody has to go.
-    limit = len(edits.add) + 1
-    now = await resources.members_of(deployment.database, caller.tenant_id, group_id, limit)
+async def _standing_in(
+    deployment: Deployment, caller: Caller, group: Stored, come: list[str], go: list[str]
+) -> Mapping[str, Standing]:
+    """Of those who come or go, and of others perhaps, what they are to the group; without those who do not exist."""
+    if group.members is None:
+        return await resources.standing_in(deployment.database, caller.tenant_id, group.id, sorted({*come, *go}))
+    known = {member_id: Standing(kind, True, display) for member_id, kind, display in group.members}
+    strangers = [member_id for member_id in come if member_id not in known]
+    if strangers:
+        types = await resources.types_of(deployment.database, caller.tenant_id, strangers)
+        known |= {member_id: Standing(kind, False, None) for member_id, kind in types.items()}
+    return known
+
+
+async def _plan_replacement(deployment: Deployment, caller: Caller, group: Stored, edits: MemberEdits) -> MemberPlan:
+    now: Sequence[Sequence[Any]] | None = group.members
+    if now is None:
+        # One more than asked for is enough to know that somebody has to go.
+        limit = len(edits.add) + 1
+        now = await resources.members_of(deployment.database, caller.tenant_id, group.id, limit)
     present = {member_id: display for member_id, _, display in now}
     wanted = await first_members(deployment, caller, list(edits.add.values()))
     if present.keys() == wanted.come.keys() and all(_is_same(present, row) for row in wanted.come.values()):

@@ -28,7 +28,7 @@ from scim_server.usecases import access_groups, brake
 from scim_server.usecases.access import Caller
 from scim_server.usecases.change import Receipt, Said, commit_and_deliver, compose, say
 from scim_server.usecases.deployment import Deployment
-from scim_server.usecases.membership import MemberPlan, first_members, plan_members
+from scim_server.usecases.membership import MemberPlan, first_members, members_after, plan_members
 from scim_server.usecases.passwords import credential_of
 from scim_server.usecases.protection import refuse_to_harm
 from scim_server.usecases.uniqueness import taken
@@ -232,9 +232,7 @@ async def _retrying(
     others of this process, so that a crowd on one resource is served and not sent away."""
 
     async def read_and_attempt() -> Written:
-        stored = await resources.load(
-            deployment.database, caller.tenant_id, rt.name, resource_id, groups=rt.name == "User"
-        )
+        stored = await resources.load_for_edit(deployment.database, caller.tenant_id, rt.name, resource_id)
         if stored is None:
             raise unknown(rt.name)
         if if_match is not None and stored.version not in if_match:
@@ -265,7 +263,7 @@ async def _write(
     active = _state(rt, step.after, stored.active) if step.active is None else step.active
     before = Snapshot(stored.id, step.before, stored.active and stored.entitled)
     after = Snapshot(stored.id, step.after, active and stored.entitled)
-    plan = await plan_members(deployment, caller, stored.id, edits)
+    plan = await plan_members(deployment, caller, stored, edits)
     same = step.after is step.before or (step.after == step.before and active == stored.active)
     credential = await _credential(deployment, caller, stored.id, step.password)
     if same and not plan and credential is None:
@@ -303,6 +301,7 @@ async def _write(
         modified=committed.modified,
         active=active,
         doc=stored.doc if same else row.doc,
+        members=members_after(stored, plan, committed.version),
     )
     return Written(now_stored, True, receipt, step.ignored + plan.ignored, step.quirks)
 

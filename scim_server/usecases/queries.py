@@ -14,7 +14,7 @@ from scim_server.protocol.paging import DEFAULT_COUNT, CursorPage, Page
 from scim_server.protocol.sorting import sort_attribute
 from scim_server.storage import listing, resources
 from scim_server.storage.listing import Placed, Position, Sort
-from scim_server.storage.resources import Stored
+from scim_server.storage.resources import Members, Stored
 from scim_server.usecases.access import Caller
 from scim_server.usecases.deployment import Deployment
 from scim_server.usecases.membership import is_id
@@ -23,9 +23,7 @@ from scim_server.usecases.provisioning import unknown
 __all__ = ["Listed", "Listing", "Members", "Stored", "few_members", "get", "members", "search"]
 
 MEMBERS_PER_LIST = 100_000
-GROUP_BODY_LIMIT = 100
 MERGED = 10_000  # resources of each type that a list of several types looks at; further pages need a cursor
-Members = Sequence[tuple[str, str, str | None]]  # id, type, display
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +65,9 @@ async def members(deployment: Deployment, caller: Caller, group_id: str) -> Memb
 
 
 async def few_members(deployment: Deployment, caller: Caller, group_id: str) -> Members | None:
-    """The members of a group of at most GROUP_BODY_LIMIT; None when it is larger."""
-    return await resources.few_members(deployment.database, caller.tenant_id, group_id, GROUP_BODY_LIMIT)
+    """The members of a group when they are FEW; None when it is larger, or gone."""
+    found = await resources.load_for_edit(deployment.database, caller.tenant_id, "Group", group_id)
+    return found and found.members
 
 
 async def search(

@@ -103,6 +103,8 @@ def _id(request: Request, rt: ResourceType) -> str:
 async def _members(request: Request, caller: Caller, view: View, stored: Stored) -> Members | None:
     if view.rt.name != "Group" or not view.plan.keeps("members"):
         return None
+    if stored.members is not None:
+        return stored.members
     return await queries.members(_deployment(request), caller, stored.id)
 
 
@@ -121,7 +123,9 @@ async def _answer_group_patch(request: Request, caller: Caller, view: View, writ
     asked = view.returns or "attributes" in request.query_params or "excludedAttributes" in request.query_params
     wish = "always" if asked else caller.options.group_patch_body
     if wish == "auto" and view.plan.keeps("members"):
-        members = await queries.few_members(_deployment(request), caller, written.resource.id)
+        members = written.resource.members
+        if members is None:
+            members = await queries.few_members(_deployment(request), caller, written.resource.id)
         if members is not None:
             headers = {**view.headers(written.resource), **termination(written.receipt)}
             return json_answer(view.body(written.resource, members), 200, headers)
