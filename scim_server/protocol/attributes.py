@@ -4,7 +4,8 @@ Holds no behaviour but look-up by name; names are matched without regard to case
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Literal
 
 AttributeType = Literal["string", "boolean", "decimal", "integer", "dateTime", "binary", "reference", "complex"]
@@ -108,6 +109,24 @@ class ResourceType:
         for schema, _ in self.extensions:
             for attribute in schema.attributes:
                 yield schema, attribute
+
+
+@cache
+def beside(resource_type: ResourceType, others: tuple[ResourceType, ...]) -> ResourceType:
+    """The resource type for a filter on several types: what only the others have is declared, and has no value there
+    (RFC 7644 §3.4.2.1). A name that it knows already keeps its meaning."""
+    known = {attribute.name.lower() for _, attribute in resource_type.attributes()}
+    extensions = list(resource_type.extensions)
+    declared = {resource_type.schema.id, *(schema.id for schema, _ in extensions)}
+    for other in others:
+        for schema in (other.schema, *(extension for extension, _ in other.extensions)):
+            if schema.id in declared:
+                continue
+            new = tuple(attribute for attribute in schema.attributes if attribute.name.lower() not in known)
+            extensions.append((Schema(schema.id, schema.name, schema.description, new), False))
+            declared.add(schema.id)
+            known |= {attribute.name.lower() for attribute in new}
+    return replace(resource_type, extensions=tuple(extensions))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ MAX_RESULTS = 1000
 LIST_RESPONSE_URN = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 
 _MAX_DIGITS = 18  # fits 64 bits, which is all that a database counts
+_FAR = 999_999_999_999_999_999  # what any number beyond means: a page behind the last one
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,11 @@ def _response(texts: Iterable[str], total: int, members: str) -> bytes:
 def _number(name: str, value: Any, default: int, problem: type[ScimError] = InvalidValue) -> int:
     if value is None or value == "":
         return default
-    if type(value) is int and abs(value) < 10**_MAX_DIGITS:
-        return value
-    digits = value.strip().removeprefix("-") if type(value) is str else ""
-    if not digits.isascii() or not digits.isdigit() or len(digits) > _MAX_DIGITS:
+    if type(value) is int:
+        return max(-_FAR, min(value, _FAR))
+    text = value.strip() if type(value) is str else ""
+    digits = text.removeprefix("-")
+    if not digits.isascii() or not digits.isdigit():
         raise problem(f"{name} must be a whole number.")
-    return int(value)
+    size = int(digits) if len(digits) <= _MAX_DIGITS else _FAR
+    return -size if digits != text else size

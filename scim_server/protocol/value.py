@@ -19,7 +19,7 @@ MAX_KEY_CHARACTERS = 255  # of values that must fit a database index
 MAX_VALUES = 1000  # of one multi-valued attribute, members not counted
 MAX_COMPARISONS = 100_000  # a quarter of a second, for all operations of a PATCH together
 _PLAIN_TEXT_CHARACTERS = 255
-_BOOLEAN_TEXT = {"true": True, "True": True, "false": False, "False": False}
+_BOOLEAN_TEXT = {"true": True, "false": False}
 _INTEGER_LIMIT = 2**63
 
 
@@ -172,7 +172,20 @@ def _read_one(attribute: Attribute, value: Any, parent: str, reading: Reading) -
             return value
     elif value is None:
         return None
+    elif attribute.type != "complex" and type(value) in (list, dict):
+        inner = _wrapped(attribute, value)
+        if inner is not value:
+            reading.bent("wrapped-value")
+            return _read_one(attribute, inner, parent, reading)
     return _READERS[attribute.type](attribute, value, parent, reading)
+
+
+def _wrapped(attribute: Attribute, value: Any) -> Any:
+    """What is the only thing in a `[{"value": x}]` or `{"value": x}`; the value itself where it is no such wrapping."""
+    if type(value) is list:
+        return value[0] if len(value) == 1 and type(value[0]) is dict and not attribute.multi_valued else value
+    said = [name for name, part in value.items() if part is not None]
+    return value["value"] if said == ["value"] and type(value["value"]) not in (list, dict) else value
 
 
 def _complex(attribute: Attribute, value: Any, parent: str, reading: Reading) -> dict[str, Any] | None:
@@ -223,9 +236,9 @@ def _text(attribute: Attribute, value: Any, parent: str, reading: Reading) -> st
 def _boolean(attribute: Attribute, value: Any, parent: str, reading: Reading) -> bool:
     if type(value) is bool:
         return value
-    if type(value) is str and value in _BOOLEAN_TEXT:
+    if type(value) is str and (meant := _BOOLEAN_TEXT.get(value.lower())) is not None:
         reading.bent("string-boolean")
-        return _BOOLEAN_TEXT[value]
+        return meant
     raise _wrong(attribute, parent, "true or false")
 
 

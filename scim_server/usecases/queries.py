@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from scim_server.protocol import filter as filters
-from scim_server.protocol.attributes import AttributeRef, ResourceType
+from scim_server.protocol.attributes import AttributeRef, ResourceType, beside
 from scim_server.protocol.cursor import Cursor, seal, unseal
 from scim_server.protocol.errors import InvalidCount, ScimError, TooMany
 from scim_server.protocol.paging import DEFAULT_COUNT, CursorPage, Page
@@ -133,8 +133,9 @@ def _sources(caller: Caller, types: Sequence[ResourceType], asked: Listing) -> l
     orders: list[AttributeRef | None] = []
     problems: list[ScimError] = []
     for rt in types:
+        known = beside(rt, tuple(types)) if len(types) > 1 else rt
         try:
-            query = None if asked.filter is None else filters.parse(asked.filter, rt, caller.options.strictness)
+            query = None if asked.filter is None else filters.parse(asked.filter, known, caller.options.strictness)
         except ScimError as problem:
             problems.append(problem)
         else:

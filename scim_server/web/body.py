@@ -1,6 +1,7 @@
 """Request bodies: from bytes to a JSON object, within limits (RFC 7644 §3.1, §3.8)."""
 
 import asyncio
+import codecs
 import re
 from typing import Any
 
@@ -21,7 +22,7 @@ async def read_json(request: Request, max_bytes: int = MAX_BYTES) -> Any:
     _check_media_type(request.headers.get("content-type"))
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMediaType("Send the body without a Content-Encoding.")
-    raw = await _read(request, max_bytes)
+    raw = (await _read(request, max_bytes)).removeprefix(codecs.BOM_UTF8)  # which RFC 8259 §8.1 lets us ignore
     if not raw:
         raise InvalidSyntax("The body is empty; send a JSON object.")
     try:

@@ -21,6 +21,9 @@ from scim_server.protocol.paging import Page, list_response, parse_page
         ("-5", "-5", Page(1, 0)),
         (" 7 ", "2000", Page(7, 1000)),
         (11, 5, Page(11, 5)),
+        ("9" * 30, "9" * 5000, Page(10**18 - 1, 1000)),
+        (10**30, -(10**30), Page(10**18 - 1, 0)),
+        ("-" + "9" * 30, None, Page(1, 100)),
     ],
 )
 def test_page(start_index: Any, count: Any, page: Page) -> None:
@@ -28,7 +31,7 @@ def test_page(start_index: Any, count: Any, page: Page) -> None:
     assert page.offset == page.start_index - 1
 
 
-@pytest.mark.parametrize("garbage", ["a", "1.5", "--1", "²", "1" * 19, 1.5, True, [], 10**18])
+@pytest.mark.parametrize("garbage", ["a", "1.5", "--1", "²", 1.5, True, []])
 def test_garbage_is_refused_by_name(garbage: Any) -> None:
     with pytest.raises(InvalidValue, match="startIndex"):
         parse_page(garbage, None)

@@ -455,6 +455,14 @@ SITTER = {
 }
 
 
+@pytest.mark.parametrize("value", ["FALSE", [{"value": "False"}], {"value": False}, [{"$ref": None, "value": "false"}]])
+@pytest.mark.parametrize("path", ["active", None])
+def test_every_way_of_saying_inactive(value: Any, path: str | None) -> None:
+    patched = run(op("replace", path, value if path else {"active": value}), document={**BARE, "active": True})
+    assert patched.active is False
+    assert patched.document["active"] is False
+
+
 def seated(*operations: dict[str, Any]) -> Any:
     return run(*operations, document=SITTER, resource_type=SEATED).document.get(DESK.id)
 

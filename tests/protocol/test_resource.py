@@ -99,6 +99,11 @@ def test_members(sent: dict[str, Any], members: list[Member] | None) -> None:
     [
         ({"active": "False"}, {"active": False}, "string-boolean"),
         ({"active": "true"}, {"active": True}, "string-boolean"),
+        ({"active": "FALSE"}, {"active": False}, "string-boolean"),
+        ({"active": [{"value": "False"}]}, {"active": False}, "wrapped-value"),
+        ({"active": {"value": False}}, {"active": False}, "wrapped-value"),
+        ({"title": [{"$ref": None, "value": "t"}]}, {"title": "t"}, "wrapped-value"),
+        ({"name": {"givenName": [{"value": "g"}]}}, {"name": {"givenName": "g"}}, "wrapped-value"),
         (
             {"roles": [{"value": "r", "primary": "True"}]},
             {"roles": [{"value": "r", "primary": True}]},
@@ -119,6 +124,24 @@ def test_deviations_are_read_and_noted(sent: dict[str, Any], held: dict[str, Any
     checked = user(sent)
     assert quirk in checked.quirks
     assert held.items() <= checked.document.items()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"active": [{"value": "false"}, {"value": "false"}]},
+        {"active": {"value": "false", "type": "work"}},
+        {"active": [[{"value": "false"}]]},
+        {"active": {"value": {"value": "false"}}},
+        {"active": [False]},
+        {"active": "no"},
+        {"active": 0},
+        {"title": {"display": "t"}},
+    ],
+)
+def test_what_might_mean_anything_is_refused(sent: dict[str, Any]) -> None:
+    with pytest.raises(InvalidValue):
+        user(sent)
 
 
 def test_equal_elements_are_merged_and_the_last_primary_wins() -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from web.serving import Tenant
+from web.serving import ENTERPRISE, USER, Tenant
 
 from scim_server.clock import now_ms
 
@@ -40,6 +40,11 @@ async def test_an_attribute_that_a_type_lacks_has_no_match_there(tenant: Tenant)
     assert names(await tenant.found("/", filter="userName pr")) == ["a", "c"]
     assert names(await tenant.found("/", filter='displayName eq "b" or displayName sw "shown"')) == ["a", "B", "c"]
     assert names(await tenant.found("/", filter='meta.resourceType eq "Group"')) == ["B", "D"]
+    assert names(await tenant.found("/", filter='userName eq "c" or displayName eq "B"')) == ["B", "c"]
+    assert names(await tenant.found("/", filter="active eq true or members pr")) == ["a", "c"]
+    assert names(await tenant.found("/", filter="not (userName pr)")) == ["B", "D"]
+    assert names(await tenant.found("/", filter='emails[type eq "work"] or not (emails pr)')) == ["a", "B", "c", "D"]
+    assert names(await tenant.found("/", filter=f'{USER}:userName eq "b" or {ENTERPRISE}:department pr')) == []
     answer = await tenant.get("/?filter=shoeSize eq 1")
     assert (answer.status_code, answer.json()["scimType"]) == (400, "invalidFilter")
 

@@ -34,7 +34,8 @@ OPERATION: tuple[OperationQuirk, ...] = (
 )
 
 READ_IN_PLACE: Mapping[str, str] = {
-    "string-boolean": 'Q23: `"active": "False"` is read as `"active": false`, in every position.',
+    "string-boolean": 'Q23: `"active": "False"` is read as `"active": false`, in every position and case.',
+    "wrapped-value": 'Q23: `"active": [{"value": "False"}]` is read as `"active": "False"`; so are all plain ones.',
     "number-for-text": 'A number where text belongs is read as its digits: `"employeeNumber": 7` is `"7"`.',
     "bare-value": 'Q21, Q27: `"manager": "26"` is read as `"manager": {"value": "26"}`; the same for list elements.',
     "list-for-object": 'Q27: `"manager": [{"value": "26"}]` is read as `"manager": {"value": "26"}`.',
