@@ -53,7 +53,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> None:
         return rows
 
     def execute_counted(connection: sqlite3.Connection, compiled: Any, given: Any) -> Any:
-        work = None if " token " in compiled.sql else of_this_request.get()  # looked at, and its use noted, now and then
+        work = None if " token " in compiled.sql else of_this_request.get()  # noted now and then
         if work is None:
             return execute(connection, compiled, given)
         connection.set_progress_handler(work_of(work), 1)
