@@ -30,7 +30,7 @@ async def test_the_sessions_end_when_the_server_is_started_again(
     database_url: str, tmp_path: Path, own_redis: RedisServer
 ) -> None:
     own_redis.flush()
-    crm = RedisCrm(own_redis.url)
+    crm = RedisCrm(own_redis.url, budget_ms=3_000)
     crm.log_in("leaver")
     server = ServerProcess(tmp_path, database_url, [crm.entry])
     own_redis.stop()
