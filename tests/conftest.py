@@ -18,6 +18,8 @@ from services.loopback import stay_on_loopback
 from services.postgres import PostgresServer
 from services.redis import RedisServer
 
+import scim_server.storage.postgres
+
 Service = TypeVar("Service", PostgresServer, RedisServer)
 
 settings.register_profile("default", deadline=None)
@@ -56,6 +58,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def anyio_backend() -> str:
     """Async tests run on asyncio, as the server does."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> None:
+    """A crowd on a busy machine waits longer for its turn than the product has anybody wait."""
+    scim_server.storage.postgres.PATIENCE_S = 40.0
+
+
+@pytest.fixture
+def patience_as_shipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of a Postgres that is away."""
+    monkeypatch.setattr("scim_server.storage.postgres.PATIENCE_S", 5.0)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from scim_server.protocol.errors import ScimError
 from scim_server.sessions.port import Done
 from scim_server.storage.database import Database
 from scim_server.storage.echoes import Echo, Echoed, claim_echoes, settle_echoes
+from scim_server.tasks import stop
 
 POLL_S = 0.5
 BATCH = 200
@@ -37,9 +38,7 @@ class Echoes:
 
     async def aclose(self) -> None:
         """Stop."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await stop(self._tasks)
 
     async def sweep(self, name: str) -> int:
         """Repeat what is due for one store, at most a batch; how many sessions were found. Raises Unavailable."""

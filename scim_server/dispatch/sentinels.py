@@ -18,6 +18,7 @@ from scim_server.protocol.errors import ScimError
 from scim_server.sessions.port import StoreUnreachable
 from scim_server.storage.access import TenantRow, tenants
 from scim_server.storage.sentinels import Watched, beat, introduce, look, made_good, note, release
+from scim_server.tasks import stop
 from scim_server.usecases.deployment import Deployment
 
 EVERY_S = 1.0
@@ -63,9 +64,7 @@ class Sentinels:
 
     async def aclose(self) -> None:
         """Stop, and let another process go on at once."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await stop(self._tasks)
         for (store, tenant), confirmed in self._held.items():
             try:
                 await release(self._database, store, tenant, owner=self._me, confirmed=confirmed)

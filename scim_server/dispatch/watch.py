@@ -14,6 +14,7 @@ from scim_server.storage import deactivations, exchanges
 from scim_server.storage.access import tenants, tokens
 from scim_server.storage.database import Database
 from scim_server.storage.outbox import backlog, forget, silences
+from scim_server.tasks import stop
 from scim_server.usecases.options import TenantOptions
 
 EVERY_S = 10.0
@@ -43,8 +44,7 @@ class Watch:
     async def aclose(self) -> None:
         """Stop."""
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await stop([self._task])
 
     async def look(self) -> None:
         """One look at everything. Raises Unavailable."""

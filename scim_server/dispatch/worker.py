@@ -17,6 +17,7 @@ from scim_server.protocol.errors import ScimError
 from scim_server.sessions.port import Outcome, Retry
 from scim_server.storage.database import Database
 from scim_server.storage.outbox import Claimed, Settlement, claim, hasten, next_due
+from scim_server.tasks import stop
 
 POLL_S = 1.0
 BATCH = 200
@@ -53,9 +54,7 @@ class Worker:
 
     async def aclose(self) -> None:
         """Stop. What is claimed but not delivered comes back when its lease ends."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await stop(self._tasks)
 
     async def _serve(self, name: str) -> None:
         line, waker = self._lines[name], self._wakers[name]

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from scim_server.events.subject import Template
 from scim_server.sessions.config import RedisSettings
 from scim_server.sessions.redis_keys import Search, Wanted, match_pattern, rendered
+from scim_server.tasks import stop
 
 Found = dict[Wanted, set[bytes]]
 """Session ids by subject; everybody looked for is there, with an empty set if need be."""
@@ -48,8 +49,7 @@ class SharedScan:
     async def aclose(self) -> None:
         """Break off the walk."""
         if self._walker is not None:
-            self._walker.cancel()
-            await asyncio.gather(self._walker, return_exceptions=True)
+            await stop([self._walker])
         for result in self._tickets.values():
             result.cancel()
 

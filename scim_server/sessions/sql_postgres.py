@@ -23,6 +23,7 @@ from scim_server.sessions.sql_database import (
     Values,
 )
 from scim_server.sessions.sql_statement import Statement
+from scim_server.tasks import stop
 
 _NEVER: Final = {
     "42501": "the role lacks a right: `sessions check` prints the GRANT lines",
@@ -113,9 +114,7 @@ class PostgresDatabase:
 
     async def aclose(self) -> None:
         """At once: nothing runs that is still wanted."""
-        for task in self._left_behind:
-            task.cancel()
-        await asyncio.gather(*self._left_behind, return_exceptions=True)
+        await stop(self._left_behind)
         if self._pool is not None:
             self._pool.terminate()
             self._pool = None

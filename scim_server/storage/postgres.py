@@ -20,6 +20,7 @@ from scim_server.storage.dialects import POSTGRES, Dialect
 from scim_server.storage.gathering import Gathering
 from scim_server.storage.postgres_pool import Connection, Pool
 from scim_server.storage.statements import Parameters, Statement
+from scim_server.tasks import stop
 
 CHANNEL = "scim_outbox"
 PATIENCE_S = 2.0  # how long a request waits for a connection while Postgres restarts or the pool is empty
@@ -166,9 +167,7 @@ class PostgresDatabase:
         await self._run(select_one, limit_s=PATIENCE_S)
 
     async def aclose(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await stop(self._tasks)
         await self._pool.aclose()
 
     async def _run(

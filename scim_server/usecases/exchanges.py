@@ -16,6 +16,7 @@ from scim_server.protocol.masking import masked
 from scim_server.storage import exchanges
 from scim_server.storage.database import Database
 from scim_server.storage.exchanges import Exchange
+from scim_server.tasks import stop
 from scim_server.usecases import receipts
 from scim_server.usecases.access import Caller
 from scim_server.usecases.deployment import Deployment
@@ -43,8 +44,7 @@ class Recorder:
     async def aclose(self) -> None:
         """Store what is left and stop."""
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await stop([self._task])
         await self.flush()
 
     def record(

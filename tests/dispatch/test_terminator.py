@@ -160,6 +160,7 @@ async def test_stores_that_left_the_configuration_and_those_not_inline_are_not_t
     assert later.deliveries == []
 
 
+@pytest.mark.usefixtures("patience_as_shipped")
 async def test_a_kill_that_cannot_be_settled_is_done_all_the_same_and_settled_later(
     own_postgres: PostgresServer, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -47,7 +47,7 @@ async def test_a_cancelled_reader_harms_nobody(database: Database, tenant: Tenan
 
 
 @pytest.fixture
-async def own(own_postgres: PostgresServer) -> AsyncIterator[PostgresDatabase]:
+async def own(own_postgres: PostgresServer, patience_as_shipped: None) -> AsyncIterator[PostgresDatabase]:
     """A database in a Postgres that may be stopped."""
     url = own_postgres.create_database()
     await schema.migrate(url)

@@ -17,7 +17,7 @@ from redis.retry import Retry
 from scim_server.sessions.sql import gate_tables
 
 SUBJECT = "{externalId}"
-PATIENT: dict[str, Any] = {"budget_ms": 10_000, "connect_timeout_ms": 5_000, "timeout_ms": 5_000}
+PATIENT: dict[str, Any] = {"budget_ms": 2_000, "connect_timeout_ms": 5_000, "timeout_ms": 5_000}
 """For tests of what happens, not of how long a store may take: a busy machine is slower than any budget."""
 AS_SHIPPED: dict[str, Any] = {"budget_ms": 150, "connect_timeout_ms": 50, "timeout_ms": 100}
 """For tests of stores that die and hang: what a `redis` store has when nothing is said."""

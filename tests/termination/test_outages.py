@@ -195,6 +195,7 @@ async def test_a_sql_store_that_is_locked_leaves_the_kill_to_the_worker(sqlite_d
 
 
 @pytest.mark.chaos
+@pytest.mark.usefixtures("patience_as_shipped")
 async def test_postgres_restarts_under_load_and_no_acknowledged_write_is_lost(
     own_postgres: PostgresServer, redis_url: str
 ) -> None:
