@@ -22,6 +22,8 @@ import scim_server.storage.postgres
 
 Service = TypeVar("Service", PostgresServer, RedisServer)
 
+PATIENCE_AS_SHIPPED_S = scim_server.storage.postgres.PATIENCE_S
+
 settings.register_profile("default", deadline=None)
 settings.register_profile("fuzz", deadline=None, max_examples=10_000, print_blob=True)
 settings.load_profile("default")
@@ -69,7 +71,7 @@ def patience() -> None:
 @pytest.fixture
 def patience_as_shipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of a Postgres that is away."""
-    monkeypatch.setattr("scim_server.storage.postgres.PATIENCE_S", 5.0)
+    monkeypatch.setattr("scim_server.storage.postgres.PATIENCE_S", PATIENCE_AS_SHIPPED_S)
 
 
 @pytest.fixture(scope="session")
