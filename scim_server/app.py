@@ -15,13 +15,14 @@ from starlette.exceptions import HTTPException
 from scim_server import log
 from scim_server.clock import new_id, now_ms
 from scim_server.dispatch.echoes import Echoes
+from scim_server.dispatch.joined import joined
 from scim_server.dispatch.sentinels import Sentinels
 from scim_server.dispatch.tally import Tally
 from scim_server.dispatch.terminator import SESSION_DAYS, Line, Terminator
 from scim_server.dispatch.watch import Watch
 from scim_server.dispatch.worker import Worker
 from scim_server.protocol.errors import ScimError, Unavailable
-from scim_server.sessions.config import RedisSettings
+from scim_server.sessions.config import RedisSettings, SqlSettings, StoreSettings
 from scim_server.sessions.registry import open_store
 from scim_server.settings import Settings
 from scim_server.storage import access as access_rows
@@ -88,6 +89,7 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Parts]:
                     config.tenant,
                     config.budget_ms,
                     config.ends,
+                    joined(lines[config.name].store) if _joins(config, settings) else None,
                 )
                 for config in settings.session_stores
             ),
@@ -104,6 +106,10 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Parts]:
         watch = Watch(database, lines, now_ms)
         stack.push_async_callback(watch.aclose)
         yield Parts(deployment, lines, worker, echoes, sentinels, watch)
+
+
+def _joins(config: StoreSettings, settings: Settings) -> bool:
+    return isinstance(config, SqlSettings) and config.joins(settings.database_url)
 
 
 async def open_database(settings: Settings) -> Database:

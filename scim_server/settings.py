@@ -19,7 +19,7 @@ from scim_server.protocol.attributes import ResourceType
 from scim_server.protocol.schema_json import DeclarationError
 from scim_server.protocol.schema_json import load as load_types
 from scim_server.protocol.schemas import GROUP, USER
-from scim_server.sessions.config import SessionStoreSettings
+from scim_server.sessions.config import SessionStoreSettings, SqlSettings
 from scim_server.sessions.registry import StoreConfigError, read_stores
 
 DEFAULT_FILE = "scim-server.toml"
@@ -130,6 +130,15 @@ class Settings(BaseModel):
         """Whether the embedded database is used."""
         return self.database_url.startswith("sqlite")
 
+    def strangers(self) -> list[str]:
+        """What is wrong with stores that are to be in this server's own database, and are not."""
+        return [
+            f'session store "{store.name}": same_commit needs the database of SCIM_DATABASE_URL: write the same host, '
+            "port and database, or the same file, without {tenant}"
+            for store in self.session_stores
+            if isinstance(store, SqlSettings) and store.same_commit and not store.joins(self.database_url)
+        ]
+
     @classmethod
     def load(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Read all sources. Raises SettingsError with every fault of every source."""
@@ -144,6 +153,7 @@ class Settings(BaseModel):
         try:
             settings = cls.model_validate({**given, "session_stores": tuple(stores)})
             assert settings.served_types
+            problems += settings.strangers()
         except DeclarationError as fault:
             problems += fault.problems
         except ValidationError as faults:

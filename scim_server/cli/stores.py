@@ -10,7 +10,7 @@ from scim_server.cli.snippet import snippet
 from scim_server.cli.terminal import AS_JSON, TENANT, Failure, moment, operator, say, show, with_deployment
 from scim_server.clock import now_ms
 from scim_server.events.model import KINDS
-from scim_server.sessions.port import StoreUnreachable
+from scim_server.sessions.port import Finding, StoreUnreachable
 from scim_server.storage.access import tenants, tokens
 from scim_server.storage.outbox import Silence, backlog, silences
 from scim_server.usecases import operations
@@ -35,8 +35,10 @@ def check(as_json: bool = AS_JSON) -> None:
             for tenant in known:
                 if subscriber.tenant not in (None, tenant.name):
                     continue
+                shared = [Finding(True, "in the server's own database: ends sessions in the same commit (L4)")]
                 findings = [
                     *await store.check(tenant.name),
+                    *(shared if subscriber.joined else []),
                     *await operations.check_subjects(parts.deployment, tenant.id, tenant.name, subscriber),
                 ]
                 rows += [

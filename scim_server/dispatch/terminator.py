@@ -9,16 +9,17 @@ import logging
 import random
 import time
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from scim_server.clock import now_ms
 from scim_server.dispatch.breaker import Breaker
-from scim_server.dispatch.retry import settlement
+from scim_server.dispatch.retry import echo_delay_ms, settlement
 from scim_server.dispatch.tally import Tally
 from scim_server.protocol.errors import ScimError
 from scim_server.sessions.port import Delivery, Done, Gate, Outcome, Refused, Retry, SessionStore
 from scim_server.storage.change import Queued
 from scim_server.storage.database import Database
+from scim_server.storage.echoes import Echoed, settle_echoes
 from scim_server.storage.outbox import Claimed, Settlement, settle, silences
 from scim_server.usecases.deployment import Delivered
 
@@ -68,7 +69,9 @@ class Terminator:
             zip((m.id for m in now), await asyncio.gather(*(self._try(tenant, m) for m in now)), strict=True)
         )
         elapsed = (time.perf_counter() - started) * 1000
-        await self._settle(now, outcomes)
+        await self._settle([m for m in now if m.ended is None], outcomes)
+        await self._settle_second_looks([m for m in now if m.ended is not None], outcomes)
+        outcomes |= {m.id: self._in_commit(m, outcomes.get(m.id)) for m in messages if m.ended is not None}
         if any(not isinstance(outcomes.get(m.id), Done) for m in messages if not m.held):
             await self._database.wake()
         return Delivered(outcomes, elapsed)
@@ -77,6 +80,8 @@ class Terminator:
         line = self._lines.get(message.store)
         if line is None or not line.store.inline or message.held or message.blocked:
             return False
+        if message.ended is not None and message.action == "lift":
+            return False  # a kill that the commit did is looked after once more: a login may have been under way
         return not line.breaker.is_open
 
     async def _try(self, tenant: str, message: Queued) -> Outcome:
@@ -91,7 +96,7 @@ class Terminator:
             async with asyncio.timeout(line.budget_s), line.slots:
                 if line.breaker.is_open:  # while this waited for its slot
                     return Retry("the store does not answer")
-                outcome = await attempt(line, delivery_of(tenant, message))
+                outcome = await attempt(line, delivery_of(tenant, message), message.ended or 0)
         except TimeoutError:
             outcome = Retry(f"no answer within {line.budget_s * 1000:.0f} ms")
         failed = isinstance(outcome, Retry)
@@ -113,11 +118,42 @@ class Terminator:
         ]
         await record(self._database, settlements)
 
+    async def _settle_second_looks(self, kills: Sequence[Queued], outcomes: Mapping[str, Outcome]) -> None:
+        """They are echoes that came early. Of one that failed the echo is due already."""
+        done = ((kill, outcome) for kill in kills if isinstance(outcome := outcomes[kill.id], Done))
+        echoed = [
+            Echoed(
+                kill.id,
+                echoes=0,
+                sessions=outcome.sessions - (kill.ended or 0),
+                delay_ms=None if outcome.guard_seen or not kill.denied else echo_delay_ms(0),
+                guard_seen=outcome.guard_seen,
+            )
+            for kill, outcome in done
+        ]
+        try:
+            await settle_echoes(self._database, echoed)
+        except ScimError as problem:
+            _log.warning("could not settle %d second looks: %s", len(echoed), problem.detail)
 
-async def attempt(line: Line, delivery: Delivery) -> Outcome:
-    """Deliver once and count it. Raises nothing but cancellation and what the caller's time limit makes of it."""
+    def _in_commit(self, message: Queued, second_look: Outcome | None) -> Outcome:
+        """What the commit did is done, whatever came of the look after it."""
+        done = Done(message.ended or 0)
+        line = self._lines.get(message.store)
+        if isinstance(second_look, Done):
+            return second_look
+        if message.action == "terminate" and line is not None:
+            line.tally.count(message.store, done, waited_ms=0, finds_sessions=True)
+        return done
+
+
+async def attempt(line: Line, delivery: Delivery, ended: int = 0) -> Outcome:
+    """Deliver once and count it, with what the commit `ended` before. Raises nothing but cancellation and what the
+    caller's time limit makes of it."""
     try:
         outcome = await line.store.deliver(delivery)
+        if isinstance(outcome, Done) and ended:
+            outcome = replace(outcome, sessions=outcome.sessions + ended)
     except (asyncio.CancelledError, TimeoutError):
         raise
     except Exception:  # noqa: BLE001 (a fault in one adapter must cost neither an answer nor the worker)

@@ -18,6 +18,7 @@ from scim_server.events.subject import Template, TemplateError
 from scim_server.sessions import presets
 from scim_server.sessions.redis_values import ENCODINGS
 from scim_server.sessions.signing import signing_key
+from scim_server.sessions.sql_database import same_database
 from scim_server.sessions.sql_statement import Statement, StatementError
 
 PARAMETERS = ("subject", "tenant", "epoch", "denied", "not_before")
@@ -222,7 +223,8 @@ class RedisSettings(StoreSettings):
 
 class SqlSettings(StoreSettings):
     """`kind = "sql"`. `gate_statement = "default"` writes the table `scim_gate`; a statement of your own must only
-    move forward, and `gate_query` (epoch, denied of a subject) lets late repeats spare newer logins."""
+    move forward, and `gate_query` (epoch, denied of a subject) lets late repeats spare newer logins.
+    `same_commit` None: in the server's own commits if the address is the server's, role and options included."""
 
     kind: Literal["sql"]
     url: Address
@@ -232,6 +234,15 @@ class SqlSettings(StoreSettings):
     gate_statement: Literal["default"] | Sql | None = None
     gate_query: Sql | None = None
     timeout_ms: int = Field(default=5_000, ge=1, le=600_000)
+    same_commit: bool | None = None
+
+    def joins(self, database_url: str) -> bool:
+        """Whether its statements run in the server's own commits."""
+        if self.same_commit is False:
+            return False
+        asked = self.same_commit is True
+        url = self.url.render({})
+        return url is not None and same_database(url, database_url, as_ours=not asked)
 
     @model_validator(mode="before")
     @classmethod

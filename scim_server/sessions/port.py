@@ -7,7 +7,7 @@ remote failure; the same Delivery may arrive more than once and late, and must t
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 Action = Literal["terminate", "lift", "notify"]
 CANARIES: Final = ("scim-canary", "00000000-0000-7000-8000-000000000000", "-32001")
@@ -138,6 +138,15 @@ class SessionStore(Protocol):
 
     async def aclose(self) -> None:
         """Give back connections."""
+
+
+@runtime_checkable
+class Joinable(Protocol):
+    """What a store can do besides when its tables are in the server's own database."""
+
+    async def deliver_within(self, connection: Any, delivery: Delivery) -> Outcome:
+        """As `deliver`, on the driver's connection and inside the transaction that it is in. After anything but Done
+        the caller has to roll back."""
 
 
 class StoreUnreachable(Exception):

@@ -4,7 +4,7 @@ Not in one transaction: a login that commits its session between our snapshot an
 we would not see its session. The databases are in sql_postgres, sql_sqlite and sql_mysql.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import Any, Final
 from urllib.parse import quote
@@ -26,13 +26,14 @@ from scim_server.sessions.port import (
     Trial,
     unfit,
 )
-from scim_server.sessions.sql_database import Rejected, SqlDatabase, Unanswered, Unconvertible
+from scim_server.sessions.sql_database import Rejected, Runner, SqlDatabase, Unanswered, Unconvertible
 from scim_server.sessions.sql_statement import Statement
 
 _GATE_QUERY: Final = Statement.parse("SELECT epoch, denied FROM scim_gate WHERE subject = :subject")
 _HEARTBEAT: Final = Statement.parse("SELECT seen_ms FROM scim_guard WHERE name = :tenant")
 _FORGET: Final = Statement.parse("DELETE FROM scim_gate WHERE subject = :subject")
 _HEARTBEAT_MS: Final = 60_000
+Apply = Callable[[str, str, Gate | None, bool], Awaitable[Done]]
 
 
 def gate_tables() -> str:
@@ -58,17 +59,17 @@ class SqlStore:
 
     async def deliver(self, delivery: Delivery) -> Outcome:
         """Gate, then sessions. A delivery that comes after a newer gate let the subject in again ends nothing."""
-        if delivery.action == "notify":
-            return Done()
-        if why := unfit(delivery.subject):
-            return Refused(why)
-        ending = delivery.action == "terminate"
-        try:
-            return await self._apply(delivery.tenant, delivery.subject, delivery.gate, ending)
-        except Unanswered as problem:
-            return Retry(str(problem))
-        except Rejected as problem:
-            return Refused(str(problem))
+        return await self._deliver(delivery, self._apply)
+
+    async def deliver_within(self, connection: Any, delivery: Delivery) -> Outcome:
+        """The same on a connection of the server's own to this database, inside its transaction, without a look at the
+        guard. After anything but Done the caller has to roll back."""
+
+        async def apply(tenant: str, subject: str, gate: Gate | None, ending: bool) -> Done:
+            runner = self._database(tenant).within(connection)
+            return Done(await self._bring_in_line(runner, _values(tenant, subject, gate), gate, ending))
+
+        return await self._deliver(delivery, apply)
 
     async def assert_gates(self, tenant: str, gates: Sequence[tuple[str, Gate]]) -> Outcome:
         """One after the other: a database that restarts has lost nothing it confirmed, so this is rare. A subject that
@@ -151,16 +152,31 @@ class SqlStore:
             await database.aclose()
         self._databases.clear()
 
+    async def _deliver(self, delivery: Delivery, apply: Apply) -> Outcome:
+        if delivery.action == "notify":
+            return Done()
+        if why := unfit(delivery.subject):
+            return Refused(why)
+        try:
+            return await apply(delivery.tenant, delivery.subject, delivery.gate, delivery.action == "terminate")
+        except Unanswered as problem:
+            return Retry(str(problem))
+        except Rejected as problem:
+            return Refused(str(problem))
+
     async def _apply(self, tenant: str, subject: str, gate: Gate | None, ending: bool) -> Done:
         database = self._database(tenant)
         values = _values(tenant, subject, gate)
-        stale = gate is not None and await self._write_gate(database, gate, values)
-        ended = 0
-        if ending and not stale and self._settings.statements:
-            ended = sum(await database.execute(self._settings.statements, values))
+        ended = await self._bring_in_line(database, values, gate, ending)
         return Done(ended, await self._guard_seen(database, values))
 
-    async def _write_gate(self, database: SqlDatabase, gate: Gate, values: dict[str, Any]) -> bool:
+    async def _bring_in_line(self, database: Runner, values: dict[str, Any], gate: Gate | None, ending: bool) -> int:
+        stale = gate is not None and await self._write_gate(database, gate, values)
+        if not ending or stale or not self._settings.statements:
+            return 0
+        return sum(await database.execute(self._settings.statements, values))
+
+    async def _write_gate(self, database: Runner, gate: Gate, values: dict[str, Any]) -> bool:
         """Whether the stored gate is newer and lets the subject in: what it has now are newer sessions."""
         statement = self._gate_statement(database)
         if statement is None or (await database.execute([statement], values))[0]:
@@ -173,7 +189,7 @@ class SqlStore:
         epoch, denied = int(rows[0][0]), bool(int(rows[0][1]))
         return not denied and (epoch > gate.epoch or (epoch == gate.epoch and gate.denied))
 
-    def _gate_statement(self, database: SqlDatabase) -> Statement | None:
+    def _gate_statement(self, database: Runner) -> Statement | None:
         if self._settings.gate_statement == "default":
             return database.dialect.gate
         return self._settings.gate_statement

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Protocol
+from urllib.parse import unquote, urlsplit
 
 from scim_server.sessions.sql_statement import Statement
 
@@ -32,8 +34,8 @@ class Dialect:
     explain: str = "EXPLAIN "
 
 
-class SqlDatabase(Protocol):
-    """One database. Every method raises Unanswered or Rejected, and may be cancelled without harm to the next."""
+class Runner(Protocol):
+    """Runs statements. Every method raises Unanswered or Rejected."""
 
     dialect: Dialect
 
@@ -42,6 +44,14 @@ class SqlDatabase(Protocol):
 
     async def fetch(self, statement: Statement, values: Values) -> list[tuple[Any, ...]]:
         """Run a query; its rows."""
+
+
+class SqlDatabase(Runner, Protocol):
+    """One database. Every method raises Unanswered or Rejected, and may be cancelled without harm to the next."""
+
+    def within(self, connection: Any) -> Runner:
+        """The same database on a driver's connection that is not ours, inside its transaction: begins and commits
+        nothing. On SQLite it waits for nothing either, so that a thread without an event loop can run it."""
 
     async def unindexed(self, statement: Statement, values: Values) -> str | None:
         """The table that the statement would read in full, as far as the database says so."""
@@ -68,3 +78,29 @@ CONFLICT_UPDATE: Final = (
     " OR (excluded.epoch = scim_gate.epoch AND excluded.denied = 0 AND scim_gate.denied = 1)"
 )
 """Postgres and SQLite agree on it."""
+
+
+def same_database(url: str, ours: str, *, as_ours: bool) -> bool:
+    """Whether two addresses lead to one Postgres database or SQLite file. `as_ours`: also as the same role and with the
+    same options, so that a statement means the same on either connection."""
+    if ours.startswith("sqlite:///"):
+        return url.startswith("sqlite:///") and _file(unquote(url)) == _file(ours)
+    if not url.startswith(("postgresql://", "postgres://")):
+        return False
+    one, other = _server(url), _server(ours)
+    return one == other if as_ours else one[:3] == other[:3]
+
+
+def _file(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:///")).expanduser().resolve()
+
+
+def _server(url: str) -> tuple[str, int, str, str | None, str]:
+    address = urlsplit(url)
+    return (
+        (address.hostname or "").lower(),
+        address.port or 5432,
+        unquote(address.path.strip("/")) or address.username or "",
+        address.username,
+        address.query,
+    )

@@ -15,6 +15,7 @@ from scim_server.sessions.sql_database import (
     POOL_SIZE,
     Dialect,
     Rejected,
+    Runner,
     Unanswered,
     Unconvertible,
     Values,
@@ -70,6 +71,10 @@ class MysqlDatabase:
         async with self._cursor() as cursor:
             await cursor.execute(statement.formatted(), bound(statement, values))
             return list(await cursor.fetchall())
+
+    def within(self, connection: Any) -> Runner:
+        """Never: the server itself has no data in MySQL."""
+        raise Rejected("the server's own database is never MySQL")
 
     async def unindexed(self, statement: Statement, values: Values) -> str | None:
         """From EXPLAIN: access type ALL or index with nothing that could be used."""

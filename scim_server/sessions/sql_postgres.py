@@ -4,8 +4,8 @@ import asyncio
 import datetime
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from scim_server.sessions.sql_database import (
     POOL_SIZE,
     Dialect,
     Rejected,
+    Runner,
     Unanswered,
     Unconvertible,
     Values,
@@ -69,21 +70,25 @@ class PostgresDatabase:
         """A single statement needs no explicit transaction, and saves two round trips."""
         async with self._connected() as connection:
             if len(statements) == 1:
-                return [await self._changed(connection, statements[0], values)]
+                return [await self.changed(connection, statements[0], values)]
             async with connection.transaction():
-                return [await self._changed(connection, statement, values) for statement in statements]
+                return [await self.changed(connection, statement, values) for statement in statements]
 
     async def fetch(self, statement: Statement, values: Values) -> list[tuple[Any, ...]]:
         """Rows as tuples."""
         async with self._connected() as connection:
-            arguments = await self._arguments(connection, statement, values)
+            arguments = await self.arguments(connection, statement, values)
             return [tuple(row) for row in await connection.fetch(statement.numbered(), *arguments)]
+
+    def within(self, connection: Any) -> Runner:
+        """On the server's own connection to this database."""
+        return _Within(self, connection)
 
     async def unindexed(self, statement: Statement, values: Values) -> str | None:
         """From EXPLAIN with sequential scans priced out: what is still scanned has no index that fits."""
         async with self._connected() as connection, connection.transaction():
             await connection.execute("SET LOCAL enable_seqscan = off")
-            arguments = await self._arguments(connection, statement, values)
+            arguments = await self.arguments(connection, statement, values)
             plan = await connection.fetch(self.dialect.explain + statement.numbered(), *arguments)
         for row in plan:
             if found := _SEQ_SCAN.search(row[0]):
@@ -119,13 +124,15 @@ class PostgresDatabase:
             self._pool.terminate()
             self._pool = None
 
-    async def _changed(self, connection: Any, statement: Statement, values: Values) -> int:
-        arguments = await self._arguments(connection, statement, values)
+    async def changed(self, connection: Any, statement: Statement, values: Values) -> int:
+        """How many rows a statement changed."""
+        arguments = await self.arguments(connection, statement, values)
         status = await connection.execute(statement.numbered(), *arguments)
         found = _ROWS_CHANGED.fullmatch(status)
         return int(found[1]) if found else 0
 
-    async def _arguments(self, connection: Any, statement: Statement, values: Values) -> list[Any]:
+    async def arguments(self, connection: Any, statement: Statement, values: Values) -> list[Any]:
+        """The values that a statement names, in the types that the database wants."""
         names = statement.names()
         types = self._types.get(statement.text)
         if types is None:
@@ -135,7 +142,7 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[Any]:
-        try:
+        with self.failures():
             pool = await self._open()
             connection = await self._acquired(pool)
             try:
@@ -146,6 +153,12 @@ class PostgresDatabase:
                 raise
             finally:
                 await pool.release(connection)
+
+    @contextmanager
+    def failures(self) -> Iterator[None]:
+        """What the driver raises becomes Unanswered or Rejected."""
+        try:
+            yield
         except TimeoutError:
             raise Unanswered(f"Postgres does not answer within {self._timeout_s * 1000:.0f} ms") from None
         except asyncpg.PostgresError as problem:
@@ -179,6 +192,24 @@ class PostgresDatabase:
                 server_settings={"application_name": "scim-server"},
             )
         return await self._pool
+
+
+class _Within:
+    """Statements on somebody else's connection, which stays theirs whatever happens."""
+
+    def __init__(self, database: PostgresDatabase, connection: Any) -> None:
+        self.dialect = database.dialect
+        self._database = database
+        self._connection = connection
+
+    async def execute(self, statements: Sequence[Statement], values: Values) -> list[int]:
+        with self._database.failures():
+            return [await self._database.changed(self._connection, statement, values) for statement in statements]
+
+    async def fetch(self, statement: Statement, values: Values) -> list[tuple[Any, ...]]:
+        with self._database.failures():
+            arguments = await self._database.arguments(self._connection, statement, values)
+            return [tuple(row) for row in await self._connection.fetch(statement.numbered(), *arguments)]
 
 
 async def _give_back(pool: asyncpg.Pool, acquiring: asyncio.Future[Any]) -> None:

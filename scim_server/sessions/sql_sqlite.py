@@ -18,6 +18,7 @@ from scim_server.sessions.sql_database import (
     GATE_INSERT,
     Dialect,
     Rejected,
+    Runner,
     Unanswered,
     Values,
 )
@@ -43,10 +44,7 @@ class SqliteDatabase:
 
         def work(connection: sqlite3.Connection) -> list[int]:
             connection.execute("BEGIN IMMEDIATE")
-            changed = [
-                max(connection.execute(statement.named(), bound(statement, values)).rowcount, 0)
-                for statement in statements
-            ]
+            changed = _changed(connection, statements, values)
             connection.execute("COMMIT")
             return changed
 
@@ -55,6 +53,10 @@ class SqliteDatabase:
     async def fetch(self, statement: Statement, values: Values) -> list[tuple[Any, ...]]:
         """Rows as tuples."""
         return await self._run(lambda c: c.execute(statement.named(), bound(statement, values)).fetchall())
+
+    def within(self, connection: Any) -> Runner:
+        """On the server's own connection to this file, in the thread that it belongs to."""
+        return _Within(connection)
 
     async def unindexed(self, statement: Statement, values: Values) -> str | None:
         """From EXPLAIN QUERY PLAN."""
@@ -85,7 +87,7 @@ class SqliteDatabase:
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
-        try:
+        with _failures():
             connection = sqlite3.connect(
                 f"file:{quote(self._path)}?mode=rw", uri=True, timeout=self._timeout_s, isolation_level=None
             )
@@ -93,10 +95,41 @@ class SqliteDatabase:
                 yield connection
             finally:
                 connection.close()  # rolls back what was not committed
-        except sqlite3.OperationalError as problem:
-            raise _told(problem) from None
-        except (sqlite3.Error, OverflowError) as problem:
-            raise Rejected(f"SQLite refuses the statement or a value: {problem}") from None
+
+
+class _Within:
+    """Statements on somebody else's connection, which stays theirs whatever happens."""
+
+    dialect = SqliteDatabase.dialect
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    async def execute(self, statements: Sequence[Statement], values: Values) -> list[int]:
+        with _failures():
+            return _changed(self._connection, statements, values)
+
+    async def fetch(self, statement: Statement, values: Values) -> list[tuple[Any, ...]]:
+        with _failures():
+            rows = self._connection.execute(statement.named(), bound(statement, values)).fetchall()
+            return [tuple(row) for row in rows]
+
+
+def _changed(connection: sqlite3.Connection, statements: Sequence[Statement], values: Values) -> list[int]:
+    return [
+        max(connection.execute(statement.named(), bound(statement, values)).rowcount, 0) for statement in statements
+    ]
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """What the driver raises becomes Unanswered or Rejected."""
+    try:
+        yield
+    except sqlite3.OperationalError as problem:
+        raise _told(problem) from None
+    except (sqlite3.Error, OverflowError) as problem:
+        raise Rejected(f"SQLite refuses the statement or a value: {problem}") from None
 
 
 def _told(problem: sqlite3.OperationalError) -> Unanswered | Rejected:

@@ -2,7 +2,7 @@
 the outbox rows and the audit row. Use cases fill it in, `Database.commit` makes all of it true or none.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -101,6 +101,16 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
+class Companion:
+    """A session store whose tables are in this very database. `run(connection, message)` brings it in line on the
+    driver's connection, inside the transaction of the commit, and says how many sessions it ended; None: it could not,
+    and what it did is rolled back. Nothing of it may take longer than `budget_ms`: the commit holds locks meanwhile."""
+
+    run: Callable[[Any, "Queued"], Coroutine[Any, Any, int | None]]
+    budget_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """`id` identifies the write (and its audit row); `at` is its time in unix ms.
 
@@ -110,7 +120,8 @@ class Change:
     the row alone.
     `replace_members`: all members but `members_in` go. `entitled` is stored by an insert. `remains` of a user who had
     no access any more when deleted is kept with their earlier losses.
-    `credential`: the new password hash, "" to forget it, None to leave it.
+    `credential`: the new password hash, "" to forget it, None to leave it. `companions`, by store, are told in the same
+    transaction.
     """
 
     id: str
@@ -133,12 +144,14 @@ class Change:
     losses: tuple[Loss, ...] = ()
     remains: Mapping[str, Any] | None = None
     credential: str | None = None
+    companions: Mapping[str, Companion] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Queued:
     """An outbox row as committed. `blocked`: an older message for the same subject and store is still on its way,
-    so this one must not overtake it. `held` rows wait for a person."""
+    so this one must not overtake it. `held` rows wait for a person. `ended`: settled by the commit itself, which ended
+    so many sessions."""
 
     id: str
     store: str
@@ -151,6 +164,7 @@ class Queued:
     data: Mapping[str, Any]
     blocked: bool = False
     held: bool = False
+    ended: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

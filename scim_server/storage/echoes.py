@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Integer, and_, case, func, literal_column, select, update
+from sqlalchemy import BigInteger, Boolean, Integer, and_, case, func, literal_column, select, update
 
 from scim_server.storage.database import Database
 from scim_server.storage.dialects import Dialect
@@ -29,12 +29,14 @@ class Echo:
 
 @dataclass(frozen=True, slots=True)
 class Echoed:
-    """What came of one: `echoes` done by now, sessions it found, and in how many ms the next is due (None: no more)."""
+    """What came of one: `echoes` done by now, sessions it found, and in how many ms the next is due (None: no more).
+    `guard_seen` None: as it was."""
 
     id: str
     echoes: int
     sessions: int
     delay_ms: int | None
+    guard_seen: bool | None = None
 
 
 async def claim_echoes(database: Database, store: str, limit: int, lease_ms: int = LEASE_MS) -> list[Echo]:
@@ -73,12 +75,20 @@ def _claim(d: Dialect) -> Any:
 
 
 def _settle(d: Dialect) -> Any:
-    said = d.rows("echoed", {"id": Id, "echoes": Integer(), "sessions": Integer(), "delay_ms": BigInteger()})
+    columns: dict[str, Any] = {
+        "id": Id,
+        "echoes": Integer(),
+        "sessions": Integer(),
+        "delay_ms": BigInteger(),
+        "guard_seen": Boolean(),
+    }
+    said = d.rows("echoed", columns)
     return (
         update(outbox)
         .where(outbox.c.id == said.c.id)
         .values(
             echoes=said.c.echoes,
+            guard_seen=func.coalesce(said.c.guard_seen, outbox.c.guard_seen),
             sessions=func.coalesce(outbox.c.sessions, literal_column("0")) + said.c.sessions,
             echo_due=case((said.c.delay_ms.is_not(None), d.now() + said.c.delay_ms)),
         )

@@ -30,7 +30,8 @@ class Entry:
 @dataclass(frozen=True, slots=True)
 class Confirmation:
     """One store's part of a receipt. `state` is done, pending, held, refused or cancelled (it was held, and there was a
-    later word about the subject); times in unix ms; `kinds` of credentials that were to be ended."""
+    later word about the subject); times in unix ms; `kinds` of credentials that were to be
+    ended; `in_commit`: done by the write itself."""
 
     store: str
     resource_id: str
@@ -43,6 +44,7 @@ class Confirmation:
     attempts: int
     error: str | None
     kinds: tuple[str, ...]
+    in_commit: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ def _confirmation(row: Any) -> Confirmation:
         row["attempts"],
         row["error"],
         tuple(orjson.loads(row["data"]).get("kinds", ())),
+        state == "done" and row["attempts"] == 0,
     )
 
 

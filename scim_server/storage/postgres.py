@@ -13,8 +13,9 @@ from typing import TypeVar
 import asyncpg
 
 from scim_server.protocol.errors import TooMany, Unavailable
-from scim_server.storage.change import Change, Committed
+from scim_server.storage.change import Change, Committed, Queued
 from scim_server.storage.commit import ENTITLE, parameters, plan, queued, shape_of
+from scim_server.storage.companions import join_on_postgres
 from scim_server.storage.database import Row, Stale, Taken
 from scim_server.storage.dialects import POSTGRES, Dialect
 from scim_server.storage.gathering import Gathering
@@ -118,23 +119,24 @@ class PostgresDatabase:
         given = parameters(change, POSTGRES)
         arguments = chain.arguments(given)
 
-        async def run(connection: Connection) -> list[asyncpg.Record]:
+        async def run_alone(connection: Connection) -> tuple[list[asyncpg.Record], tuple[Queued, ...]]:
             rows: list[asyncpg.Record] = await connection.fetch(chain.sql, *arguments)
-            return rows
+            return rows, queued(rows) if change.messages else ()
 
-        async def run_with_users(connection: Connection) -> list[asyncpg.Record]:
+        async def run_with_more(connection: Connection) -> tuple[list[asyncpg.Record], tuple[Queued, ...]]:
             entitle = ENTITLE.compiled(POSTGRES)
             async with connection.transaction():
-                rows = await run(connection)
-                users = await connection.fetch(entitle.sql, *entitle.arguments(given)) if rows else []
-                if len(users) < len(change.entitlements):
-                    raise Stale
-                return rows
+                rows, told = await run_alone(connection)
+                if rows and change.entitlements:
+                    users = await connection.fetch(entitle.sql, *entitle.arguments(given))
+                    if len(users) < len(change.entitlements):
+                        raise Stale
+                return rows, await join_on_postgres(connection, change, told)
 
-        rows = await self._run(run_with_users if change.entitlements else run)
+        rows, told = await self._run(run_with_more if change.entitlements or change.companions else run_alone)
         if not rows:
             raise Stale
-        return Committed(rows[0]["version"], rows[0]["modified"], queued(rows) if change.messages else ())
+        return Committed(rows[0]["version"], rows[0]["modified"], told)
 
     async def write(self, *steps: tuple[Statement, Parameters]) -> list[Sequence[Row]]:
         compiled = [(statement.compiled(POSTGRES), given) for statement, given in steps]

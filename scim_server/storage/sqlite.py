@@ -17,6 +17,7 @@ from typing import Any
 from scim_server.protocol.errors import TooMany, Unavailable
 from scim_server.storage.change import Change, Committed
 from scim_server.storage.commit import ENTITLE, parameters, plan, queued, shape_of
+from scim_server.storage.companions import Spoilt, join_on_sqlite
 from scim_server.storage.database import Row, Stale, Taken
 from scim_server.storage.dialects import SQLITE, Dialect
 from scim_server.storage.statements import Compiled, Parameters, Statement
@@ -25,6 +26,7 @@ MINIMUM = (3, 35, 0)  # RETURNING and UPDATE … FROM
 BUSY_TIMEOUT_S = 5.0
 GROUP = 64  # writes that share one transaction at the most
 PROGRESS_STEPS = 10_000
+REST_S = 1.0  # how long no companion runs after one spoilt a transaction
 _UNIQUE = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
 _AWAY = "The database file cannot be used at the moment; repeat the request as it is."
 
@@ -45,6 +47,7 @@ class SqliteDatabase:
         self._reader = connect(path)
         self._reader.execute("PRAGMA query_only = on")
         self._listeners: list[Callable[[], None]] = []
+        self._companions_from = 0.0
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_in_groups, name="sqlite-writer", daemon=True)
         self._writer.start()
@@ -88,8 +91,10 @@ class SqliteDatabase:
                 users = _execute(connection, ENTITLE.compiled(SQLITE), given)
                 if len(users) < len(change.entitlements):
                     raise Stale
-            rows = _execute(connection, steps.queued, given) if steps.queued else []
-            return Committed(written[0]["version"], written[0]["modified"], queued(rows))
+            told = queued(_execute(connection, steps.queued, given) if steps.queued else [])
+            if change.companions and time.monotonic() > self._companions_from:
+                told = join_on_sqlite(connection, change, told)
+            return Committed(written[0]["version"], written[0]["modified"], told)
 
         committed: Committed = await self._submit(run)
         return committed
@@ -135,10 +140,18 @@ class SqliteDatabase:
                         stop = True
                         break
                     group.append(job)
-                settled = _run_group(connection, [work for work, _ in group])
+                settled = self._run_group(connection, [work for work, _ in group])
                 self._loop.call_soon_threadsafe(_settle, [future for _, future in group], settled)
                 if stop:
                     return
+
+    def _run_group(self, connection: sqlite3.Connection, group: list[Work]) -> list[Any]:
+        for _ in range(2):
+            try:
+                return _run_group(connection, group)
+            except Spoilt:
+                self._companions_from = time.monotonic() + REST_S
+        return [Unavailable(_AWAY, {"Retry-After": "1"})] * len(group)
 
 
 def sqlite_path(url: str) -> Path:
@@ -156,7 +169,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def _run_group(connection: sqlite3.Connection, group: list[Work]) -> list[Any]:
-    """Run each job in a savepoint of one transaction; a result or the exception for each."""
+    """Run each job in a savepoint of one transaction; a result or the exception for each. Raises Spoilt."""
     try:
         connection.execute("BEGIN IMMEDIATE")
         results = [_run_one(connection, work) for work in group]
@@ -164,6 +177,8 @@ def _run_group(connection: sqlite3.Connection, group: list[Work]) -> list[Any]:
     except sqlite3.Error as problem:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+        if isinstance(problem, sqlite3.IntegrityError):  # what a companion's tables defer to the COMMIT
+            raise Spoilt from problem
         away = Unavailable(_AWAY, {"Retry-After": "1"})
         away.__cause__ = problem
         return [away] * len(group)

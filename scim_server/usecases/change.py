@@ -6,13 +6,14 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from scim_server import metrics
 from scim_server.events.derive import Moves, derive, moves
 from scim_server.events.model import KINDS, Credential, Event, Snapshot
 from scim_server.sessions.port import Done
-from scim_server.storage.change import FEED, Change, Committed, Entitlement, Loss, Message, Queued
+from scim_server.storage.change import FEED, Change, Committed, Companion, Entitlement, Loss, Message, Queued
 from scim_server.usecases.deployment import Delivered, Deployment, Subscriber
 
 _log = logging.getLogger(__name__)
@@ -150,6 +151,7 @@ async def commit_and_deliver(
     )
     if said.unresolved:  # no message tells of a kill that had nothing to look for, so the audit must
         change = replace(change, audit=change.audit.noting(unresolved=said.unresolved))
+    change = replace(change, companions=_companions(deployment, tenant, said.messages))
     committed = await deployment.database.commit(change)
     queued = committed.queued
     delivered = Delivered({}, 0.0)
@@ -168,6 +170,16 @@ async def commit_and_deliver(
         )
     kills = [message for message in queued if message.action == "terminate"]
     return committed, _receipt(deployment, tenant, kills, delivered, said.unresolved)
+
+
+def _companions(deployment: Deployment, tenant: str, messages: Sequence[Message]) -> Mapping[str, Companion]:
+    """The stores that take part in the commit: none, mostly, and then it stays one statement."""
+    told = {message.store for message in messages if message.action != "notify" and not message.held}
+    return {
+        subscriber.name: Companion(partial(subscriber.joined, tenant), subscriber.budget_ms)
+        for subscriber in deployment.subscribers_of(tenant)
+        if subscriber.joined is not None and subscriber.name in told
+    }
 
 
 def _receipt(

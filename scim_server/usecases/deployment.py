@@ -4,7 +4,7 @@ types, and the edges (clock, ids, delivery) as arguments. `app.py` fills it in.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from scim_server.events.model import Credential
 from scim_server.events.subject import Template
@@ -20,11 +20,18 @@ from scim_server.usecases.passwords import Passwords
 SETTLING_MS = 150  # to write down what came of the attempt
 
 
+class Joined(Protocol):
+    """A session store whose tables are in our own database, brought in line inside the transaction of a commit."""
+
+    async def __call__(self, tenant: str, connection: Any, message: Queued) -> int | None:
+        """How many sessions it ended; None when it could not. Never raises but for a broken connection."""
+
+
 @dataclass(frozen=True, slots=True)
 class Subscriber:
     """A session store as provisioning sees it. `tenant` None: of every tenant. `inline`: delivered before the answer,
     within `budget_ms`. `events`: wants every change, not only what ends or restores access. `ends` None: every kind of
-    credential."""
+    credential. `joined`: it can take part in our commits."""
 
     name: str
     template: Template
@@ -33,6 +40,7 @@ class Subscriber:
     tenant: str | None = None
     budget_ms: int = 150
     ends: Credential | None = None
+    joined: Joined | None = None
 
     @property
     def grace_ms(self) -> int:

@@ -94,6 +94,8 @@ def _confirmed(one: Confirmation) -> dict[str, Any]:
             # What the figure is worth: with a guard no login in flight can have slipped through.
             "guard": "seen" if one.guard_seen else "not seen",
         }
+    if one.in_commit:
+        out["level"] = "L4"
     if one.error:
         out["error"] = one.error
     return out

@@ -3,13 +3,16 @@
 Blocking on purpose: nothing of the server in the same event loop runs between an answer and the look after it.
 """
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import asyncpg
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -109,6 +112,11 @@ class SqlCrm:
             rows = [(f"{subject}.{number}", subject) for number in range(sessions)]
             connection.executemany("INSERT OR REPLACE INTO user_sessions VALUES (?, ?)", rows)
 
+    def run(self, sql: str) -> None:
+        """Any statements."""
+        with self._connected() as connection:
+            connection.executescript(sql)
+
     def alive(self, *subjects: str) -> int:
         with self._connected() as connection:
             query = "SELECT count(*) FROM user_sessions WHERE subject IN (SELECT value FROM json_each(?))"
@@ -131,3 +139,52 @@ class SqlCrm:
                 yield connection
         finally:
             connection.close()
+
+
+class PostgresCrm:
+    """The same tables in a Postgres database. In a thread of its own: the event loop of the tests may be running."""
+
+    def __init__(self, url: str, name: str = "crm", **more: Any) -> None:
+        self._url = url
+        self._thread = ThreadPoolExecutor(1)
+        self.entry = {
+            "name": name,
+            "kind": "sql",
+            "url": url,
+            "subject": SUBJECT,
+            "statements": ["DELETE FROM user_sessions WHERE subject = :subject"],
+            "gate_statement": "default",
+            "budget_ms": PATIENT["budget_ms"],
+            **more,
+        }
+        self.run(
+            gate_tables()
+            + "CREATE TABLE user_sessions (sid TEXT PRIMARY KEY, subject TEXT NOT NULL);"
+            + "CREATE INDEX user_sessions_subject ON user_sessions (subject);"
+        )
+
+    def log_in(self, subject: str, sessions: int = 3) -> None:
+        for number in range(sessions):
+            self.run("INSERT INTO user_sessions VALUES ($1, $2)", f"{subject}.{number}", subject)
+
+    def alive(self, *subjects: str) -> int:
+        return int(self.run("SELECT count(*) FROM user_sessions WHERE subject = ANY($1::text[])", list(subjects))[0][0])
+
+    def gate(self, subject: str) -> tuple[int, bool, int] | None:
+        rows = self.run("SELECT epoch, denied, not_before FROM scim_gate WHERE subject = $1", subject)
+        return (int(rows[0][0]), bool(rows[0][1]), int(rows[0][2])) if rows else None
+
+    def run(self, sql: str, *values: Any) -> list[Any]:
+        """Any statement; the rows it returns."""
+        return self._thread.submit(lambda: asyncio.run(self._once(sql, *values))).result()
+
+    def close(self) -> None:
+        """Give back the thread."""
+        self._thread.shutdown()
+
+    async def _once(self, sql: str, *values: Any) -> list[Any]:
+        connection = await asyncpg.connect(self._url)
+        try:
+            return list(await connection.fetch(sql, *values)) if values else [await connection.execute(sql)]
+        finally:
+            await connection.close()
