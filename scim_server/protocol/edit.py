@@ -169,9 +169,13 @@ class Edit:
         if sub is not None:
             parent = f"{self.prefix}{attribute.name}."
             return {sub.name: None if removed else read(sub, self.value, parent, self.reading)}
-        if removed or self.value is None or self.value == "":
+        value = self.value
+        if attribute.multi_valued and type(value) is list and len(value) == 1:
+            self.reading.bent("list-for-object")
+            value = value[0]
+        if removed or value is None or value == "":
             return None
-        return read_parts(attribute, self.value, self.prefix, self.reading)
+        return read_parts(attribute, value, self.prefix, self.reading)
 
     def _merged(self, before: Element, changes: Mapping[str, Any] | None) -> Element | None:
         """`before` with the changes; None when nothing worth keeping is left."""

@@ -25,7 +25,7 @@ def resolve(text: str, resource_type: ResourceType) -> AttributeRef | Schema | U
     """What `text` names: an attribute, the whole of a schema (its URN alone), an undeclared URN, or None: nothing.
 
     A name without URN that is not a core attribute means the extension attribute of that name if exactly one
-    declared extension has it, because clients write `manager`.
+    declared extension has it, because clients write `manager`; `urn:…:User.manager` is `urn:…:User:manager`.
     """
     schema = _schema(text, resource_type)
     if schema is not None:
@@ -39,6 +39,9 @@ def resolve(text: str, resource_type: ResourceType) -> AttributeRef | Schema | U
     if urn is None:
         return _with_sub(_unqualified(name, resource_type), sub_name)
     schema = _schema(urn, resource_type)
+    if schema is None and sub_name is not None:
+        # A dot after the URN of a schema, whose own last part then looks like the name of an attribute.
+        schema, name, sub_name = _schema(f"{urn}:{name}", resource_type), sub_name, None
     if schema is None:
         return UnknownExtension(urn)
     if schema is resource_type.schema:

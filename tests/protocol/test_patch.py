@@ -455,6 +455,26 @@ SITTER = {
 }
 
 
+def test_one_value_in_a_list_is_that_value() -> None:
+    patched = run(
+        op("replace", 'emails[type eq "work"]', [{"value": "z"}]), document={**BARE, "emails": [{"type": "work"}]}
+    )
+    assert patched.document["emails"] == [{"type": "work", "value": "z"}]
+    with pytest.raises(InvalidValue):
+        run(op("replace", 'emails[type eq "work"]', [{"value": "z"}, {"value": "y"}]), document=BARE)
+
+
+def test_a_dot_after_a_urn() -> None:
+    patched = run(
+        op("replace", "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User.manager", "m"), document=BARE
+    )
+    assert patched.document["urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"] == {"manager": {"value": "m"}}
+    assert run(op("replace", f"{USER_URN}.title", "t"), document=BARE).document["title"] == "t"
+    assert run(op("replace", "urn:example:none:User.title", "t"), document=BARE).ignored == (
+        "urn:example:none:User.title",
+    )
+
+
 @pytest.mark.parametrize("value", ["FALSE", [{"value": "False"}], {"value": False}, [{"$ref": None, "value": "false"}]])
 @pytest.mark.parametrize("path", ["active", None])
 def test_every_way_of_saying_inactive(value: Any, path: str | None) -> None:
