@@ -6,16 +6,16 @@ logging machinery costs more than answering the request.
 """
 
 import asyncio
+import json
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-import structlog
 
 from scim_server.clock import now_ms
 
@@ -40,25 +40,8 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 def configure(level: str) -> None:
     """Send all logging of the process to stderr as JSON lines."""
-    shared: list[Any] = [
-        _merge_request,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-    ]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _without_colour,
-                structlog.processors.format_exc_info,
-                redact,
-                structlog.processors.JSONRenderer(),
-            ],
-        )
-    )
+    handler.setFormatter(_Formatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -107,13 +90,6 @@ class AccessLog:
         self._lines.clear()
 
 
-def redact(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """The last processor before rendering: masks every text in the line."""
-    for key, value in line.items():
-        line[key] = "***" if key.lower() in _SILENT else _masked(value)
-    return line
-
-
 def mask(text: str) -> str:
     """Tokens, webhook secrets and passwords in addresses become ***; of an e-mail address its first letter and domain
     stay, so that an operator can still tell two apart."""
@@ -134,13 +110,21 @@ def _is_suspicious(text: str) -> bool:
     return any(map(text.lower().__contains__, _SUSPICIOUS))
 
 
-def _without_colour(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    line.pop("color_message", None)  # uvicorn's second copy of the text, for terminals
-    return line
+class _Formatter(logging.Formatter):
+    """A record as a line of JSON, masked as a whole."""
 
-
-def _merge_request(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {**(_request.get() or {}), **line}
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        line = {
+            **(_request.get() or {}),
+            "event": record.getMessage(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(_masked(line), default=repr)  # unlike orjson, it writes what is no UTF-8, too
 
 
 def _masked(value: Any) -> Any:
