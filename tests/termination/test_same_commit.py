@@ -20,7 +20,7 @@ from scim_server.guard import AsyncGuard
 from scim_server.sessions.registry import read_stores
 from scim_server.settings import Settings
 from scim_server.storage.outbox import retry
-from scim_server.usecases import amends, brake
+from scim_server.usecases import amends, brake, operations
 
 HEADER = "session-termination"
 Shared = SqlCrm | PostgresCrm
@@ -337,3 +337,30 @@ async def test_the_check_says_so(database_url: str, crm: Shared, tmp_path: Path)
         checked = await asyncio.to_thread(house.run, "sessions", "check")
         assert checked.returncode == 0, checked.stdout
         assert "in the same commit (L4)" in checked.stdout
+
+
+async def test_the_echo_looks_again_when_nobody_could_after_the_commit(
+    database_url: str, open_crm: Open, tmp_path: Path
+) -> None:
+    crm = open_crm(budget_ms=300)
+    settings = Settings(database_url=database_url, session_stores=tuple(read_stores([crm.entry])))
+    async with serving(settings) as server, open_deployment(settings) as parts:
+        firm = await House(server, parts, crm, tmp_path).firm()  # type: ignore[arg-type]
+        person, breaker = await firm.hire(), parts.lines["crm"].breaker
+        for _ in range(3):
+            breaker.record(success=False)
+        assert breaker.is_open
+        caller = await firm.operator()
+        user = await operations.find_user(parts.deployment, caller, person.id)
+        assert user is not None
+        receipt = await operations.cut_off(parts.deployment, caller, user)
+        assert receipt is not None
+        assert (receipt.state, receipt.sessions) == ("done", 3)
+        crm.log_in(person.subject, 1)  # was under way
+
+        async def echoed() -> bool:
+            return bool((await firm.messages(person))[-1]["echoes"])
+
+        await until(echoed, 10)
+        *_, kill = await firm.messages(person)
+        assert (kill["attempts"], kill["sessions"], crm.alive(person.subject)) == (0, 4, 0)
