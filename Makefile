@@ -55,7 +55,7 @@ fuzz: $(READY) ## the property tests, with 10,000 examples each
 	$(BIN)/pytest -m hypothesis --hypothesis-profile=fuzz --timeout=0 $(ARGS)
 
 vectors: $(READY) ## published cases of filters, paths and PATCH against the protocol (ARGS: the folder that has them)
-	SCIM_VECTORS=$(ARGS) $(BIN)/pytest -m vectors tests/protocol/test_vectors.py -q
+	SCIM_VECTORS=$(ARGS) $(BIN)/pytest -m vectors tests/protocol/test_published_cases.py -q
 
 chaos: $(READY) ## the tests that kill, freeze and restart things, many rounds
 	SCIM_CHAOS_ROUNDS=$${SCIM_CHAOS_ROUNDS:-240} $(BIN)/pytest -m chaos --timeout=0 $(ARGS)

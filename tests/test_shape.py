@@ -6,6 +6,7 @@ The numbers of CEILINGS may only fall. The summary of every run names the five l
 import ast
 import math
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -49,6 +50,12 @@ def test_no_number_rises(record_property: Callable[[str, str], None]) -> None:
     assert [long for long in functions if long.lines > CEILINGS.longest_function] == []
     assert measured.ninth_decile <= CEILINGS.ninth_decile
     assert measured.median <= CEILINGS.median
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """Pytest imports them by their name alone; two of one name end a whole run."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, number in names.items() if number > 1] == []
 
 
 def test_the_ceilings_keep_the_house_rules() -> None:

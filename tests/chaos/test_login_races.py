@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from chaos.machine import ROUNDS, migrated_url
 from redis.asyncio import Redis
-from termination.crm import SUBJECT
+from termination.crm import PATIENT, SUBJECT
 from termination.scene import Person, Scene, playing, until
 
 from scim_server.clock import now_ms
@@ -77,7 +77,7 @@ def entry(url: str, level: str) -> dict[str, object]:
         more["index_key"] = f"{PREFIX}:i:{{tenant}}:{{subject}}"
     if level in ("L2", "L3"):
         more["gate_key"] = f"{PREFIX}:g:{{tenant}}:{{subject}}"
-    return {"name": "crm", "kind": "redis", "url": url, "subject": SUBJECT, **more}
+    return {"name": "crm", "kind": "redis", "url": url, "subject": SUBJECT, **PATIENT, **more}
 
 
 @pytest.fixture(params=["postgres"])
@@ -100,6 +100,7 @@ async def test_what_a_race_leaves_behind(
                 return await race(scene, crm, chance)
 
         races = await asyncio.gather(*(one() for _ in range(RACES)))
+        await scene.all_delivered(30)  # of an answer that says pending nothing is promised yet
         sessions = [session for each in races for session in each]
         working = [(person, session) for person, session in sessions if await crm.works(person, session)]
         record_property(
