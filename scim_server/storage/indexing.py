@@ -4,12 +4,12 @@ A resource is written only while it still has the version that it was read with,
 has begun before must read again, or it would leave index rows behind that it could not see. Nothing is told to anybody.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import BigInteger, Boolean, Integer, and_, delete, exists, func, literal_column, select, update
+from sqlalchemy import BigInteger, Boolean, Integer, and_, delete, exists, func, literal_column, select, true, update
 from sqlalchemy.sql import Select
 
 from scim_server.storage.change import ResourceRow, ValueRow
@@ -63,9 +63,11 @@ async def filled(database: Database) -> set[tuple[str, str]]:
     return {(row["tenant_id"], row["type"]) for row in await database.read(_FILLED, {})}
 
 
-async def record(database: Database, tenant_id: str, kind: str, state: Indexed) -> None:
-    """Remember how far a tenant's resources of a type have come."""
-    await database.write((_RECORD, {"tenant_id": tenant_id, "type": kind, **state._asdict()}))
+async def record(database: Database, states: Mapping[tuple[str, str], Indexed]) -> None:
+    """Remember how far the resources of these tenants and types have come."""
+    rows = [{"tenant_id": tenant, "type": kind, **state._asdict()} for (tenant, kind), state in states.items()]
+    if rows:
+        await database.write((_RECORD, {"states": orjson.dumps(rows).decode()}))
 
 
 async def page(database: Database, tenant_id: str, kind: str, after_id: str | None, limit: int) -> list[Held]:
@@ -99,6 +101,7 @@ async def rewrite(database: Database, tenant_id: str, kind: str, wanted: Sequenc
     given = {
         "tenant_id": tenant_id,
         "type": kind,
+        "ids": database.dialect.pack_list([each.id for each in wanted]),
         "rows": orjson.dumps(rows).decode(),
         "values": orjson.dumps(values).decode(),
     }
@@ -140,8 +143,9 @@ _FILLED = Statement(
 
 
 def _record(d: Dialect) -> Any:
-    kinds = {"tenant_id": Id, "type": Key, "rules": Key, "target": Key, "after_id": Id}
-    insert = d.insert(indexing).values({name: bound(name, kind) for name, kind in kinds.items()})
+    kinds: dict[str, Any] = {"tenant_id": Id, "type": Key, "rules": Key, "target": Key, "after_id": Id}
+    rows = d.rows("states", kinds)
+    insert = d.insert(indexing).from_select(list(kinds), select(*(rows.c[name] for name in kinds)).where(true()))
     changed = {name: insert.excluded[name] for name in ("rules", "target", "after_id")}
     return insert.on_conflict_do_update(index_elements=[indexing.c.tenant_id, indexing.c.type], set_=changed)
 
@@ -178,7 +182,12 @@ def _given(d: Dialect) -> Any:
 def _update(d: Dialect) -> Any:
     rows = _given(d)
     values = {name: rows.c[name] for name in ("search", *KEYS)}
-    return update(resource).where(*_here(resource), _same(rows)).values(values)
+    return update(resource).where(*_listed(d), _same(rows)).values(values)
+
+
+def _listed(d: Dialect) -> list[Any]:
+    """By key: SQLite would look through all resources of the tenant for each row that is given."""
+    return [*_here(resource), d.any_of(resource.c.id, "ids", Id)]
 
 
 def _unchanged(rows: Any, resource_id: Any) -> Any:
@@ -213,7 +222,7 @@ def _insert(d: Dialect) -> Any:
 
 
 def _move(d: Dialect) -> Any:
-    changed = update(resource).where(*_here(resource), _same(_given(d)))
+    changed = update(resource).where(*_listed(d), _same(_given(d)))
     return changed.values(version=resource.c.version + literal_column("1")).returning(resource.c.id)
 
 

@@ -19,7 +19,7 @@ from scim_server.storage.keys import row_of, rules, values_of
 from scim_server.usecases.deployment import Deployment
 from scim_server.usecases.options import TenantOptions
 
-BATCH = 500
+BATCH = 100  # SQLite looks through a batch for each of its rows
 TRIES = 5
 
 
@@ -48,6 +48,7 @@ async def outdated(deployment: Deployment, *, everything: bool = False) -> list[
     yet is taken note of. Raises Unavailable."""
     known, filled = await indexing.recorded(deployment.database), await indexing.filled(deployment.database)
     found: list[Outdated] = []
+    fresh: dict[tuple[str, str], Indexed] = {}
     for tenant in await access.tenants(deployment.database):
         options = TenantOptions.read(tenant.options)
         try:
@@ -59,9 +60,10 @@ async def outdated(deployment: Deployment, *, everything: bool = False) -> list[
             state = known.get((tenant.id, rt.name), Indexed(None))
             if (tenant.id, rt.name) not in filled:
                 if state.rules != current:
-                    await indexing.record(deployment.database, tenant.id, rt.name, Indexed(current))
+                    fresh[tenant.id, rt.name] = Indexed(current)
             elif everything or state.rules != current:
                 found.append(Outdated(tenant, rt, current, state))
+    await indexing.record(deployment.database, fresh)
     return found
 
 
@@ -77,10 +79,10 @@ async def reindex(deployment: Deployment, work: Outdated) -> AsyncIterator[Progr
         progress = Progress(progress.seen + len(held), progress.written + changed, (*progress.clashes, *clashing))
         state = state._replace(after_id=held[-1].id)
         if not progress.clashes:  # else the next attempt begins with them
-            await indexing.record(database, tenant_id, kind, state)
+            await indexing.record(database, {(tenant_id, kind): state})
         yield progress
     if not progress.clashes:
-        await indexing.record(database, tenant_id, kind, Indexed(work.rules))
+        await indexing.record(database, {(tenant_id, kind): Indexed(work.rules)})
 
 
 async def _batch(deployment: Deployment, work: Outdated, held: list[Held]) -> tuple[int, list[str]]:
