@@ -172,20 +172,20 @@ def _read_one(attribute: Attribute, value: Any, parent: str, reading: Reading) -
             return value
     elif value is None:
         return None
-    elif attribute.type != "complex" and type(value) in (list, dict):
-        inner = _wrapped(attribute, value)
+    elif type(value) is list and attribute.type != "complex" and not attribute.multi_valued:
+        inner = _unwrapped(value)
         if inner is not value:
             reading.bent("wrapped-value")
             return _read_one(attribute, inner, parent, reading)
     return _READERS[attribute.type](attribute, value, parent, reading)
 
 
-def _wrapped(attribute: Attribute, value: Any) -> Any:
-    """What is the only thing in a `[{"value": x}]` or `{"value": x}`; the value itself where it is no such wrapping."""
-    if type(value) is list:
-        return value[0] if len(value) == 1 and type(value[0]) is dict and not attribute.multi_valued else value
-    said = [name for name, part in value.items() if part is not None]
-    return value["value"] if said == ["value"] and type(value["value"]) not in (list, dict) else value
+def _unwrapped(value: list[Any]) -> Any:
+    """What is the only thing in `[{"value": x}]`; the list itself where it is no such wrapping."""
+    only = value[0] if len(value) == 1 else None
+    if type(only) is not dict or [name for name, part in only.items() if part is not None] != ["value"]:
+        return value
+    return value if type(only["value"]) in (list, dict) else only["value"]
 
 
 def _complex(attribute: Attribute, value: Any, parent: str, reading: Reading) -> dict[str, Any] | None:
