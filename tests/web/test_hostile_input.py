@@ -53,7 +53,7 @@ BODIES = {
     "active as number": b'{"userName":"a","active":1}',
     "active as word": b'{"userName":"a","active":"ja"}',
     "nested lists": b'{"userName":"a","emails":[[["x"]]]}',
-    "object for value": b'{"userName":"a","emails":[{"value":{"display":"x"}}]}',
+    "object for value": b'{"userName":"a","emails":[{"value":{"value":"x"}}]}',
     "extension is no object": orjson.dumps({"userName": "a", ENTERPRISE: 5}),
     "schemas are no list": b'{"userName":"a","schemas":5}',
     "long name": orjson.dumps({"userName": "x" * 256}),
