@@ -146,7 +146,7 @@ def _forget(redis_url: str, staff: list[Person], others: set[str]) -> None:
             for person in staff:
                 index = f"scim:idx:{_TENANT}:{person.subject}"
                 sessions = [f"sess:{sid}" for sid in client.smembers(index)]
-                client.unlink(index, f"scim:gate:{_TENANT}:{person.subject}", *sessions)
+                client.unlink(index, f"{index}:ended", f"scim:gate:{_TENANT}:{person.subject}", *sessions)
             ours = {*client.scan_iter(_SENTINELS, count=1000)} - others
             client.unlink(f"scim:guard:{_TENANT}", *ours)
     except redis.RedisError:
