@@ -40,9 +40,9 @@ class _Whole:
         return getattr(self._transport, name)
 
     def _flush(self) -> None:
-        if self._pieces:
+        if self._pieces and not self._transport.is_closing():  # the client may have gone in this very turn
             self._transport.writelines(self._pieces)
-            self._pieces.clear()
+        self._pieces.clear()
 
 
 class PunctualProtocol(HttpToolsProtocol):

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -108,6 +109,18 @@ def test_it_serves_stops_and_remembers(tmp_path: Path) -> None:
         found = httpx.get(f"{served.base}/Users", headers=served.headers)
         assert found.json()["totalResults"] == 1
         assert served.stop()[0] == 0
+
+
+def test_clients_that_vanish_leave_no_traceback(tmp_path: Path) -> None:
+    with serving(tmp_path, database_url=f"sqlite:///{tmp_path}/scim.db", log_level="warning") as served:
+        ask = f"GET /scim/v2/Users HTTP/1.1\r\nHost: scim.test\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+        for _ in range(50):
+            with socket.create_connection(("127.0.0.1", served.port)) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # no goodbye
+                client.sendall(ask.encode() * 3)
+        assert httpx.get(f"{served.base}/Users", headers=served.headers).status_code == 200
+        code, said = served.stop()
+    assert (code, "Traceback" in said) == (0, False), said[:2_000]
 
 
 def test_two_workers_share_a_postgres_that_they_migrate(tmp_path: Path, postgres_url: str) -> None:
