@@ -118,7 +118,9 @@ class PythonStore:
     async def _awaited(self, delivery: Delivery) -> Outcome:
         try:
             return _outcome(await self._function(delivery))
-        except (Exception, SystemExit) as problem:  # noqa: BLE001 (somebody else's code)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as problem:  # noqa: BLE001 (somebody else's code)
             return _failure(problem)
 
     async def _in_thread(self, delivery: Delivery) -> Outcome:
@@ -136,7 +138,7 @@ class PythonStore:
         def work() -> None:
             try:
                 outcome = _outcome(function(delivery))
-            except (Exception, SystemExit) as problem:  # noqa: BLE001 (somebody else's code)
+            except BaseException as problem:  # noqa: BLE001 (somebody else's code; who dies here keeps a slot for ever)
                 outcome = _failure(problem)
             try:
                 loop.call_soon_threadsafe(finish, outcome)

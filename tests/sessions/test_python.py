@@ -60,12 +60,20 @@ def raising_later(problem: BaseException) -> Callable[[Delivery], Any]:
         (RuntimeError("postgresql://crm:hunter2@db/crm is down"), "RuntimeError: postgresql://crm:***@db/crm is down"),
         (KeyError("ada@example.com"), "KeyError: 'a***@example.com'"),
         (SystemExit(3), "SystemExit: 3"),
+        (KeyboardInterrupt("stop"), "KeyboardInterrupt: stop"),
+        (BaseException("a time-out that no except catches"), "BaseException: a time-out that no except catches"),
     ],
 )
 async def test_what_it_raises_is_told_masked_and_tried_again(
     made: Callable[[BaseException], Any], problem: BaseException, told: str
 ) -> None:
     assert await store_of(made(problem)).deliver(delivery("ann", 10)) == Retry(told)
+
+
+async def test_a_thread_that_says_it_was_cancelled_gives_its_slot_back() -> None:
+    store = store_of(raising(asyncio.CancelledError()))
+    for _ in range(10):
+        assert await store.deliver(delivery("ann", 10)) == Retry("CancelledError: ")
 
 
 async def test_a_cancellation_from_inside_is_not_ours() -> None:
