@@ -88,19 +88,22 @@ def same_database(url: str, ours: str, *, as_ours: bool) -> bool:
     if not url.startswith(("postgresql://", "postgres://")):
         return False
     one, other = _server(url), _server(ours)
-    return one == other if as_ours else one[:3] == other[:3]
+    return one == other if as_ours else one[:2] == other[:2]
 
 
 def _file(url: str) -> Path:
     return Path(url.removeprefix("sqlite:///")).expanduser().resolve()
 
 
-def _server(url: str) -> tuple[str, int, str, str | None, str]:
+def _server(url: str) -> tuple[str, str, str | None, str]:
     address = urlsplit(url)
     return (
-        (address.hostname or "").lower(),
-        address.port or 5432,
+        ",".join(map(_with_port, address.netloc.rpartition("@")[2].lower().split(","))),
         unquote(address.path.strip("/")) or address.username or "",
         address.username,
         address.query,
     )
+
+
+def _with_port(host: str) -> str:
+    return host if host.rpartition("]")[2].rpartition(":")[2].isdecimal() else f"{host.removesuffix(':')}:5432"

@@ -43,6 +43,16 @@ def test_a_postgres_is_ours_by_address_role_and_options(url: str, by_itself: boo
     assert joins(url, OURS.replace("postgresql:", "postgresql+asyncpg:")) is by_itself
 
 
+@pytest.mark.parametrize("hosts", ["db1,db2", "db1:5432,db2", "DB1:5432,db2:5432"])
+def test_a_postgres_of_several_hosts_is_ours_by_all_of_them(hosts: str) -> None:
+    ours = "postgresql://scim@db1,db2:5432/crm"
+    assert joins(f"postgresql://scim@{hosts}/crm", ours)
+    assert joins(f"postgresql://crm@{hosts}/crm", ours, same_commit=True)
+    assert not joins("postgresql://scim@db1,db3/crm", ours, same_commit=True)
+    assert not joins("postgresql://scim@db1/crm", ours)
+    assert joins("postgresql://scim@[::1]:5432/crm", "postgresql://scim@[::1]/crm")
+
+
 def test_a_sqlite_file_is_ours_by_whatever_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "our own.db").touch()
