@@ -25,7 +25,8 @@ PROGRESS_STEPS = 1_000
 MOST_MS = 1_000  # whatever the stores' budgets are: far below the time after which our database counts as gone
 _CHECKED = "SET CONSTRAINTS ALL IMMEDIATE"  # what the CRM defers would else fail our COMMIT
 _LIMITS = ("lock_timeout", "statement_timeout")
-_RESET = "; ".join(f"SET LOCAL {name} TO DEFAULT" for name in _LIMITS)
+# A trigger of the CRM's may leave another search_path or role behind: for our next statement, or on our connection.
+_RESET = "RESET ALL; RESET SESSION AUTHORIZATION; RESET ROLE"
 
 Result = TypeVar("Result")
 Plan = Iterator[tuple[Queued, Companion, int]]
