@@ -32,9 +32,11 @@ def check(as_json: bool = AS_JSON) -> None:
         known = await tenants(parts.deployment.database)
         for subscriber in parts.deployment.subscribers:
             store = parts.lines[subscriber.name].store
-            for tenant in known:
-                if subscriber.tenant not in (None, tenant.name):
-                    continue
+            concerned = [tenant for tenant in known if subscriber.tenant in (None, tenant.name)]
+            if not concerned:
+                nobody = {"store": subscriber.name, "tenant": subscriber.tenant, "result": "FAULT", "hint": ""}
+                rows.append({**nobody, "what": "concerns no tenant that is there: scim-server tenant create NAME"})
+            for tenant in concerned:
                 shared = [Finding(True, "in the server's own database: ends sessions in the same commit (L4)")]
                 findings = [
                     *await store.check(tenant.name),

@@ -74,7 +74,7 @@ def _function(value: Any) -> Callable[..., Any]:
     module, _, name = value.partition(":")
     try:
         found: Any = attrgetter(name)(import_module(module))
-    except Exception as problem:  # noqa: BLE001 (a module runs somebody else's code when it is imported)
+    except (Exception, SystemExit) as problem:  # noqa: BLE001 (a module runs somebody else's code when it is imported)
         raise ValueError(f"{value} cannot be imported: {type(problem).__name__}: {problem}") from None
     if not callable(found):
         raise ValueError(f"{value} is not a function")

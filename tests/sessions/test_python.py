@@ -153,12 +153,14 @@ async def test_gates_are_asserted_until_one_fails() -> None:
         ("sessions.crm_functions:nope", "cannot be imported: AttributeError"),
         ("sessions.crm_functions:NOT_A_FUNCTION", "is not a function"),
         ("broken_crm:end", "broken_crm:end cannot be imported: RuntimeError: no settings"),
+        ("script_crm:end", "script_crm:end cannot be imported: SystemExit: 3"),
     ],
 )
 def test_what_cannot_be_imported_is_told_at_start_with_all_else(
     function: Any, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "broken_crm.py").write_text("raise RuntimeError('no settings')\n")
+    (tmp_path / "script_crm.py").write_text("raise SystemExit(3)\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(StoreConfigError) as told:
         read_stores([{**FAULTY, "function": function}, {"name": "w", "kind": "webhook"}])
