@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("what", nargs="*", choices=["ratios", "growth", "kills", []], help="all of them by default")
     parser.add_argument("--users", type=int, default=100_000, help="of the large tenant")
     parser.add_argument("--members", type=int, default=100_000, help="of the large group")
-    parser.add_argument("--sessions", type=int, default=100_000, help="of other people in Redis")
+    parser.add_argument("--sessions", type=int, default=1_000_000, help="of other people in Redis")
     parser.add_argument("--kills", type=int, default=300, help="users to deactivate of each kind")
     parser.add_argument("--backlog", type=int, default=5_000, help="users deactivated while the store is frozen")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each run")
