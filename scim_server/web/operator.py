@@ -102,8 +102,10 @@ async def _named(request: Request, caller: Caller, given: dict[str, Any]) -> Sto
     if not isinstance(value, str) or not value:
         raise InvalidValue(f"{attribute} must be a text.")
     user = await operations.find_user_by(site_of(request).deployment, caller, attribute, value)
+    if user is None and attribute == "externalId":
+        raise NotFound("No user of this tenant has this externalId, or more than one has: name one by userName or id.")
     if user is None:
-        raise NotFound(f"There is not exactly one user of this tenant with this {attribute}.")
+        raise NotFound(f"No user of this tenant has this {attribute}.")
     return user
 
 
