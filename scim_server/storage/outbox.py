@@ -131,10 +131,10 @@ async def retry(database: Database, *, store: str | None = None, ids: Sequence[s
 
 
 async def replay(database: Database, *, store: str | None = None, ids: Sequence[str] = (), since: int = 0) -> int:
-    """Queue again what was refused or given up, of what was created `since` (unix ms), and switch its receivers on;
-    how many."""
-    given = {**_chosen(database, store, ids), "since": since}
-    rows, _ = await database.write((_REPLAY, given), (_SWITCH_ON, {"store": store}))
+    """Queue again what was refused or given up, of what was created `since` (unix ms), and switch on the receivers of
+    what was chosen; how many."""
+    chosen = _chosen(database, store, ids)
+    rows, _ = await database.write((_REPLAY, {**chosen, "since": since}), (_SWITCH_ON, chosen))
     return len(rows)
 
 
@@ -304,6 +304,20 @@ def _forget(d: Dialect) -> Any:
     return delete(outbox).where(outbox.c.id.in_(old)).returning(outbox.c.id)
 
 
+def _switch_on(d: Dialect) -> Any:
+    chosen = outbox.alias("chosen")
+    receivers = select(chosen.c.store, chosen.c.tenant_id).where(d.any_of(chosen.c.id, "ids", Id))
+    return (
+        update(outbox)
+        .where(
+            or_(bound("store", Key).is_(None), outbox.c.store == bound("store", Key)),
+            or_(bound("all", Boolean), tuple_(outbox.c.store, outbox.c.tenant_id).in_(receivers)),
+            outbox.c.outcome == literal_column("'gone'"),
+        )
+        .values(outcome=literal_column("'refused'"))
+    )
+
+
 _GIVEN_UP: tuple[Any, ...] = (literal_column("'refused'"), literal_column("'gone'"))
 
 _CLAIM = Statement(_claim)
@@ -335,16 +349,7 @@ _REPLAY = Statement(
         .returning(outbox.c.id)
     )
 )
-_SWITCH_ON = Statement(
-    lambda d: (
-        update(outbox)
-        .where(
-            or_(bound("store", Key).is_(None), outbox.c.store == bound("store", Key)),
-            outbox.c.outcome == literal_column("'gone'"),
-        )
-        .values(outcome=literal_column("'refused'"))
-    )
-)
+_SWITCH_ON = Statement(_switch_on)
 _SILENCES = Statement(
     lambda d: (
         select(outbox.c.store, tenant.c.name.label("tenant"), func.min(outbox.c.settled).label("since"))

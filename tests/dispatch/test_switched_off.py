@@ -8,7 +8,7 @@ from dispatch.deliveries import Mailbox, ToldStore
 from typer.testing import CliRunner
 
 from scim_server.cli import app
-from scim_server.clock import now_ms
+from scim_server.clock import new_id, now_ms
 from scim_server.dispatch.terminator import Line, Terminator
 from scim_server.dispatch.watch import Watch
 from scim_server.dispatch.worker import Worker
@@ -16,9 +16,9 @@ from scim_server.sessions.port import Refused
 from scim_server.storage.outbox import Silence, replay, silences
 
 
-async def work_off(mailbox: Mailbox, line: Line) -> None:
+async def work_off(mailbox: Mailbox, *lines: Line) -> None:
     """Return when the worker has nothing to do any more."""
-    worker = Worker(mailbox.database, {"crm": line})
+    worker = Worker(mailbox.database, {line.store.name: line for line in lines})
     worker.start()
     while None in await mailbox.outcomes():
         await worker.round_done()
@@ -61,6 +61,20 @@ async def test_a_replay_of_one_message_switches_it_on_as_well(mailbox: Mailbox) 
     assert await replay(mailbox.database, ids=[first.id]) == 1
     await work_off(mailbox, line)
     assert sorted(map(str, await mailbox.outcomes())) == ["done", "refused"]
+
+
+async def test_a_replay_of_other_messages_leaves_it_off(mailbox: Mailbox) -> None:
+    stores = [ToldStore(name, inline=False) for name in ("crm", "other")]
+    for store in stores:
+        store.answer = lambda delivery: Refused("410 Gone")
+    (other,) = await mailbox.leave("ann", store="other")
+    await mailbox.leave("ann")
+    await work_off(mailbox, *(Line(store, http=True) for store in stores))
+    assert await replay(mailbox.database, ids=[other.id]) == 1
+    assert await replay(mailbox.database, ids=[new_id()]) == 0
+    assert [off.store for off in await silences(mailbox.database)] == ["crm"]
+    assert await replay(mailbox.database, store="crm", since=now_ms() + 60_000) == 0
+    assert await silences(mailbox.database) == []
 
 
 async def test_one_that_is_called_within_the_request_is_not_called_either(mailbox: Mailbox) -> None:
