@@ -9,12 +9,16 @@ import asyncio
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Any
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Any, Final
 
 import httpx
 
 Networks = Sequence[IPv4Network | IPv6Network]
+
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+# What `is_global` lets pass: IPv4 within IPv6 as it was once written, translators of the site's own, site-local.
+_NOT_PUBLIC: Final = tuple(map(IPv6Network, ("::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48", "fec0::/10")))
 
 
 class Forbidden(Exception):
@@ -44,8 +48,15 @@ async def pinned(url: httpx.URL, networks: Networks) -> Target:
 
 
 def may_be_reached(text: str, networks: Networks) -> bool:
-    """Whether an IP address (an IPv4 one may be written as IPv6) is public or lies in one of the networks."""
-    address = ip_address(text)
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return (address.is_global and not address.is_multicast) or any(address in network for network in networks)
+    """Whether an IP address is public or lies in one of the networks. One of IPv6 that stands for one of IPv4 is judged
+    as that: mapped (RFC 4291 §2.5.5.2), 6to4 (RFC 3056), NAT64 (RFC 6052)."""
+    address = _meant(ip_address(text))
+    public = address.is_global and not address.is_multicast and not any(address in network for network in _NOT_PUBLIC)
+    return public or any(address in network for network in networks)
+
+
+def _meant(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    if isinstance(address, IPv4Address):
+        return address
+    translated = IPv4Address(int(address) & 0xFFFF_FFFF) if address in _NAT64 else None
+    return address.ipv4_mapped or address.sixtofour or translated or address

@@ -30,6 +30,12 @@ HOME = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
         "ff02::1",
         "::",
         "::ffff:10.0.0.1",
+        "::10.0.0.1",
+        "::ffff:0:10.0.0.1",
+        "2002:a00:1::1",
+        "64:ff9b::10.0.0.1",
+        "64:ff9b:1::10.0.0.1",
+        "fec0::1",
     ],
 )
 def test_what_is_not_public_may_not_be_reached(address: str) -> None:
@@ -37,7 +43,19 @@ def test_what_is_not_public_may_not_be_reached(address: str) -> None:
     assert not may_be_reached(address, [ip_network("10.9.0.0/16")])
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "93.184.215.14", "2606::1"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "127.9.9.9",
+        "::1",
+        "::ffff:127.0.0.1",
+        "64:ff9b::127.0.0.1",
+        "93.184.215.14",
+        "64:ff9b::93.184.215.14",
+        "2606::1",
+    ],
+)
 def test_what_is_public_or_allowed_may_be_reached(address: str) -> None:
     assert may_be_reached(address, HOME)
 
