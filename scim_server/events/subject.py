@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+_MARK = "\0"  # in no subject
+
 
 class TemplateError(ValueError):
     """The template cannot be read; the message says where."""
@@ -53,6 +55,16 @@ class Template:
                     return None
                 out.append(value)
         return "".join(out)
+
+    def value_in(self, subject: str, name: str, known: Mapping[str, str]) -> str | None:
+        """The value of one attribute in a subject made by this template; None unless all the others are `known`."""
+        if self.names().count(name) != 1:
+            return None
+        made = self.render({**known, name: _MARK})
+        before, mark, after = (made or "").partition(_MARK)
+        if not mark or not subject.startswith(before) or not subject.endswith(after):
+            return None
+        return subject[len(before) : len(subject) - len(after)]
 
 
 def _lookup(values: Mapping[str, Any], name: str) -> str | None:

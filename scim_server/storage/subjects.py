@@ -33,6 +33,14 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Owner(Person):
+    """A user with access who has this externalId; `version` guards what is done about that."""
+
+    external_id: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Denial:
     """A subject that must not come in, because of this user."""
 
@@ -58,6 +66,13 @@ async def people(database: Database, tenant_id: str, *, access: bool, after: str
     given = {"tenant_id": tenant_id, "after": after or _BEFORE_ALL, "limit": limit}
     rows = await database.read(_WITH_ACCESS if access else _WITHOUT_ACCESS, given)
     return [Person(row["id"], row["doc"]) for row in rows]
+
+
+async def owners(database: Database, tenant_id: str, external_ids: Sequence[str]) -> list[Owner]:
+    """Users with access who have one of these externalIds."""
+    given = {"tenant_id": tenant_id, "external_ids": database.dialect.pack_list(list(external_ids))}
+    rows = await database.read(_OWNERS, given)
+    return [Owner(row["id"], row["doc"], row["external_id"], row["version"]) for row in rows]
 
 
 async def deny(database: Database, tenant_id: str, store: str, denials: Sequence[Denial], *, mark: str, at: int) -> int:
@@ -103,6 +118,18 @@ def _people(d: Dialect, access: bool) -> Any:
     )
 
 
+def _owners(d: Dialect) -> Any:
+    return select(
+        resource.c.id, d.json_text(resource.c.doc).label("doc"), resource.c.external_id, resource.c.version
+    ).where(
+        resource.c.tenant_id == bound("tenant_id", Id),
+        resource.c.type == literal_column("'User'"),
+        d.any_of(resource.c.external_id, "external_ids", Key),
+        resource.c.active,
+        resource.c.entitled,
+    )
+
+
 def _deny(d: Dialect) -> Any:
     said = d.rows("denials", {"subject": Key, "resource_id": Id})
     at = bound("at", BigInteger)
@@ -143,6 +170,7 @@ _STANDINGS = Statement(
         .limit(bound("limit", Integer))
     )
 )
+_OWNERS = Statement(_owners)
 _WITH_ACCESS = Statement(lambda d: _people(d, access=True))
 _WITHOUT_ACCESS = Statement(lambda d: _people(d, access=False))
 _DENY = Statement(_deny)

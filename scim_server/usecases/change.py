@@ -9,15 +9,22 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import orjson
+
 from scim_server import metrics
-from scim_server.events.derive import Moves, derive, moves
-from scim_server.events.model import KINDS, Credential, Event, Snapshot
+from scim_server.events.derive import Move, Moves, derive, moves
+from scim_server.events.model import KINDS, Credential, Event, Snapshot, UserReactivated
+from scim_server.protocol.errors import Unavailable
 from scim_server.sessions.port import Done
+from scim_server.storage import subjects
 from scim_server.storage.change import FEED, Change, Committed, Companion, Entitlement, Loss, Message, Queued
+from scim_server.storage.database import Stale
+from scim_server.storage.subjects import Owner
 from scim_server.usecases.deployment import Delivered, Deployment, Subscriber
 
 _log = logging.getLogger(__name__)
 _STILL = Moves()
+READMISSIONS = 5  # tries
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +164,7 @@ async def commit_and_deliver(
     delivered = Delivered({}, 0.0)
     if queued:
         delivered = await deployment.terminator.deliver_now(tenant, queued)
+        await _readmit(deployment, tenant, change, queued)
     if not said.ends:
         return committed, None
     for store in said.unresolved:
@@ -170,6 +178,53 @@ async def commit_and_deliver(
         )
     kills = [message for message in queued if message.action == "terminate"]
     return committed, _receipt(deployment, tenant, kills, delivered, said.unresolved)
+
+
+async def _readmit(deployment: Deployment, tenant: str, change: Change, queued: Sequence[Queued]) -> None:
+    """Let in again whoever else has a subject that the change denied: externalIds need not be unique (RFC 7643 §3.1),
+    and two people may swap theirs. After the commit and guarded by the owner's version, so that two who share one and
+    leave at the same moment do not keep the door open for each other. Never raises."""
+    lost: dict[str, list[tuple[str, str]]] = {}
+    for kill in queued:
+        if kill.action == "terminate" and kill.denied and not kill.held:
+            external_id = _external_id(deployment, tenant, kill)
+            if external_id is not None:
+                lost.setdefault(external_id, []).append((kill.store, kill.subject))
+    for _ in range(READMISSIONS if lost else 0):
+        try:
+            for owner in await subjects.owners(deployment.database, change.tenant_id, list(lost)):
+                await _let_in(deployment, tenant, change, owner, lost[owner.external_id])
+        except Stale:  # the owner moved meanwhile, or left
+            continue
+        except Unavailable as problem:
+            _log.warning("whoever else has a subject that was denied just now may be locked out: %s", problem.detail)
+        return
+
+
+def _external_id(deployment: Deployment, tenant: str, kill: Queued) -> str | None:
+    """What may be two people's in a subject; ids and user names are unique."""
+    for subscriber in deployment.subscribers_of(tenant):
+        if subscriber.name == kill.store:
+            return subscriber.template.value_in(kill.subject, "externalId", {"tenant": tenant})
+    return None
+
+
+async def _let_in(
+    deployment: Deployment, tenant: str, change: Change, owner: Owner, lost: Sequence[tuple[str, str]]
+) -> None:
+    event = UserReactivated(Snapshot(owner.id, orjson.loads(owner.doc), active=True))
+    standings = {store: Moves((Move(subject, "lift", event.type, if_denied=True),)) for store, subject in lost}
+    again = Change(
+        id=deployment.new_id(),
+        at=deployment.now(),
+        tenant_id=change.tenant_id,
+        type="User",
+        resource_id=owner.id,
+        write="bump",
+        expected_version=owner.version,
+        audit=replace(change.audit, action="user.readmit", detail={"shared_with": change.resource_id}),
+    )
+    await commit_and_deliver(deployment, tenant, again, compose(deployment, tenant, [event], standings, ends=False))
 
 
 def _companions(deployment: Deployment, tenant: str, messages: Sequence[Message]) -> Mapping[str, Companion]:

@@ -45,3 +45,19 @@ def test_literal_text_and_values_come_through_unchanged(literal: str, value: str
     escaped = literal.replace("{", "{{").replace("}", "}}")
     if "\0" not in literal:
         assert Template.parse(escaped + "{x}").render({"x": value}) == literal + value
+
+
+@pytest.mark.parametrize(
+    ("template", "subject", "value"),
+    [
+        ("{externalId}", "7", "7"),
+        ("{tenant}/{externalId}", "acme/7", "7"),
+        ("<{externalId}>{tenant}", "<7>acme", "7"),
+        ("{tenant}/{externalId}", "other/7", None),
+        ("{externalId}-{userName}", "7-ann", None),
+        ("{userName}", "ann", None),
+        ("{externalId}{externalId}", "77", None),
+    ],
+)
+def test_an_attribute_is_found_again_in_the_subject(template: str, subject: str, value: str | None) -> None:
+    assert Template.parse(template).value_in(subject, "externalId", {"tenant": "acme"}) == value

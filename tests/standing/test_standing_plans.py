@@ -1,4 +1,4 @@
-"""Brake, receipts and feed are answered from indexes, and a quiet deactivation asks one question more."""
+"""Brake, receipts and feed are answered from indexes, and a quiet deactivation asks two questions more."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from standing.firm import House
 from storage.opened import Tenant
 
 from scim_server.clock import new_id
-from scim_server.storage import deactivations, feed, schema
+from scim_server.storage import deactivations, feed, schema, subjects
 from scim_server.storage.dialects import POSTGRES
 from scim_server.storage.postgres import PostgresDatabase
 from scim_server.storage.statements import Parameters, Statement
@@ -134,7 +134,7 @@ def _tables_read_whole(plan: dict[str, Any]) -> list[str]:
     return found + [name for part in plan.get("Plans", ()) for name in _tables_read_whole(part)]
 
 
-async def test_a_quiet_deactivation_asks_one_question_more(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_quiet_deactivation_asks_how_many_and_who_else(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     firm = await house.firm("brake_hold=20%")
     person = await firm.hire()
     kind = type(house.server.database)
@@ -150,5 +150,5 @@ async def test_a_quiet_deactivation_asks_one_question_more(house: House, monkeyp
     plain = len(asked)
     asked.clear()
     await firm.active(person, False)
-    assert len(asked) == plain + 1
-    assert deactivations._COUNT_SINCE in asked
+    assert len(asked) == plain + 2
+    assert {deactivations._COUNT_SINCE, subjects._OWNERS} <= set(asked)
