@@ -185,15 +185,18 @@ async def _readmit(deployment: Deployment, tenant: str, change: Change, queued: 
     and two people may swap theirs. After the commit and guarded by the owner's version, so that two who share one and
     leave at the same moment do not keep the door open for each other. Never raises."""
     lost: dict[str, list[tuple[str, str]]] = {}
+    leavers: set[str | None] = set()  # who is back already, was let in by what brought them back
     for kill in queued:
         if kill.action == "terminate" and kill.denied and not kill.held:
             external_id = _external_id(deployment, tenant, kill)
             if external_id is not None:
                 lost.setdefault(external_id, []).append((kill.store, kill.subject))
+                leavers.add(kill.data.get("id"))
     for _ in range(READMISSIONS if lost else 0):
         try:
             for owner in await subjects.owners(deployment.database, change.tenant_id, list(lost)):
-                await _let_in(deployment, tenant, change, owner, lost[owner.external_id])
+                if owner.id not in leavers:
+                    await _let_in(deployment, tenant, change, owner, lost[owner.external_id])
         except Stale:  # the owner moved meanwhile, or left
             continue
         except Unavailable as problem:

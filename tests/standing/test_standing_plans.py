@@ -12,7 +12,7 @@ from standing.firm import House
 from storage.opened import Tenant
 
 from scim_server.clock import new_id
-from scim_server.storage import deactivations, feed, schema, subjects
+from scim_server.storage import access, deactivations, feed, schema, subjects
 from scim_server.storage.dialects import POSTGRES
 from scim_server.storage.postgres import PostgresDatabase
 from scim_server.storage.statements import Parameters, Statement
@@ -142,7 +142,8 @@ async def test_a_quiet_deactivation_asks_how_many_and_who_else(house: House, mon
     read = kind.read
 
     async def counting(self: Any, statement: Statement, *arguments: Any, **more: Any) -> Any:
-        asked.append(statement)
+        if statement is not access._TOKEN_BY_HASH:  # looked at anew each second
+            asked.append(statement)
         return await read(self, statement, *arguments, **more)
 
     monkeypatch.setattr(kind, "read", counting)
