@@ -68,7 +68,8 @@ def _statement(value: Any) -> Statement:
 def _function(value: Any) -> Callable[..., Any]:
     """What `"module:function"` names, imported: here, so that a fault is told at start, with all others."""
     if callable(value):
-        return value  # type: ignore[no-any-return]
+        function: Callable[..., Any] = value
+        return function
     if not isinstance(value, str) or not _FUNCTION.fullmatch(value):
         raise ValueError('write "module:function"')
     module, _, name = value.partition(":")
@@ -78,7 +79,8 @@ def _function(value: Any) -> Callable[..., Any]:
         raise ValueError(f"{value} cannot be imported: {type(problem).__name__}: {problem}") from None
     if not callable(found):
         raise ValueError(f"{value} is not a function")
-    return found  # type: ignore[no-any-return]
+    function = found
+    return function
 
 
 def _listed(value: Any) -> Any:

@@ -120,7 +120,7 @@ class PythonStore:
             return _outcome(await self._function(delivery))
         except asyncio.CancelledError:
             raise
-        except BaseException as problem:  # noqa: BLE001 (somebody else's code)
+        except BaseException as problem:  # noqa: BLE001 (a sys.exit in somebody else's code must not end the server)
             return _failure(problem)
 
     async def _in_thread(self, delivery: Delivery) -> Outcome:
@@ -138,7 +138,7 @@ class PythonStore:
         def work() -> None:
             try:
                 outcome = _outcome(function(delivery))
-            except BaseException as problem:  # noqa: BLE001 (somebody else's code; who dies here keeps a slot for ever)
+            except BaseException as problem:  # noqa: BLE001 (a thread that dies keeps its slot for ever)
                 outcome = _failure(problem)
             try:
                 loop.call_soon_threadsafe(finish, outcome)

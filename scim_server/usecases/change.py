@@ -14,7 +14,7 @@ import orjson
 from scim_server import metrics
 from scim_server.events.derive import Move, Moves, derive, moves
 from scim_server.events.model import KINDS, Credential, Event, Snapshot, UserReactivated
-from scim_server.protocol.errors import Unavailable
+from scim_server.protocol.errors import ScimError
 from scim_server.sessions.port import Done
 from scim_server.storage import subjects
 from scim_server.storage.change import FEED, Change, Committed, Companion, Entitlement, Loss, Message, Queued
@@ -197,11 +197,14 @@ async def _readmit(deployment: Deployment, tenant: str, change: Change, queued: 
             for owner in await subjects.owners(deployment.database, change.tenant_id, list(lost)):
                 if owner.id not in leavers:
                     await _let_in(deployment, tenant, change, owner, lost[owner.external_id])
+            return
         except Stale:  # the owner moved meanwhile, or left
             continue
-        except Unavailable as problem:
-            _log.warning("whoever else has a subject that was denied just now may be locked out: %s", problem.detail)
-        return
+        except ScimError as problem:
+            _log.warning("could not look who else has what user %s left behind: %s", change.resource_id, problem.detail)
+            break
+    if lost:
+        _log.warning("who shares an externalId with user %s may be locked out: sessions revoke", change.resource_id)
 
 
 def _external_id(deployment: Deployment, tenant: str, kill: Queued) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from sqlalchemy import select
 from storage.opened import rows
-from termination.crm import Crm, RedisCrm, SqlCrm
+from termination.crm import Crm, RedisCrm
 from termination.scene import Person, sessions_of, until
 from web.serving import BASE, GROUP, USER, Server, Tenant, stamp
 
@@ -35,7 +35,7 @@ class House:
 
     server: Server
     parts: Parts
-    crm: RedisCrm | SqlCrm
+    crm: Crm
     folder: Path
     _serial: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 

@@ -337,7 +337,7 @@ async def test_who_does_not_want_it_is_told_after_the_commit(database_url: str, 
 async def test_what_the_brake_holds_stays_out_of_the_commit(database_url: str, crm: Shared, tmp_path: Path) -> None:
     settings = Settings(database_url=database_url, session_stores=tuple(read_stores([crm.entry])))
     async with serving(settings) as server, open_deployment(settings) as parts:
-        firm: Firm = await House(server, parts, crm, tmp_path).firm("brake_hold=20%")  # type: ignore[arg-type]
+        firm: Firm = await House(server, parts, crm, tmp_path).firm("brake_hold=20%")
         people = await firm.staff(brake.FLOOR + 1)
         said = [(await firm.active(person, False)).headers[HEADER] for person in people]
         held = people[-1]
@@ -356,7 +356,7 @@ async def test_who_leaves_an_access_group_is_out_with_the_commit(
 ) -> None:
     settings = Settings(database_url=database_url, session_stores=tuple(read_stores([crm.entry])))
     async with serving(settings) as server, open_deployment(settings) as parts:
-        firm = await House(server, parts, crm, tmp_path).firm("access_groups=CRM Users")  # type: ignore[arg-type]
+        firm = await House(server, parts, crm, tmp_path).firm("access_groups=CRM Users")
         people = await firm.staff(3)
         group = await firm.group("CRM Users", *people)
         answer = await firm.put(group, "CRM Users", people[0])
@@ -371,7 +371,7 @@ async def test_who_leaves_an_access_group_is_out_with_the_commit(
 async def test_the_check_says_so(database_url: str, crm: Shared, tmp_path: Path) -> None:
     settings = Settings(database_url=database_url, session_stores=tuple(read_stores([crm.entry])))
     async with serving(settings) as server, open_deployment(settings) as parts:
-        house = House(server, parts, crm, tmp_path)  # type: ignore[arg-type]
+        house = House(server, parts, crm, tmp_path)
         await house.firm()
         checked = await asyncio.to_thread(house.run, "sessions", "check")
         assert checked.returncode == 0, checked.stdout
@@ -384,7 +384,7 @@ async def test_the_echo_looks_again_when_nobody_could_after_the_commit(
     crm = open_crm(budget_ms=3_000)  # the echo comes when the request is past that
     settings = Settings(database_url=database_url, session_stores=tuple(read_stores([crm.entry])))
     async with serving(settings) as server, open_deployment(settings) as parts:
-        firm = await House(server, parts, crm, tmp_path).firm()  # type: ignore[arg-type]
+        firm = await House(server, parts, crm, tmp_path).firm()
         person, breaker = await firm.hire(), parts.lines["crm"].breaker
         for _ in range(3):
             breaker.record(success=False)
