@@ -14,6 +14,9 @@ PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 pyth
 # Pull in your own words: make demo ARGS=--once, make test ARGS='tests/protocol -x', make serve ARGS='--port 9000'.
 ARGS ?=
 
+# Tests start the server and its commands hundreds of times: compiled anew, each would take half as long again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test test-crm check static format lint types layers fuzz vectors chaos bench lock clean
 
