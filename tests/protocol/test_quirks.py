@@ -157,6 +157,8 @@ def test_envelope_keys_in_another_case() -> None:
     "untouched",
     [
         {"roles": [{"value": "{not json"}, {"value": "{}"}, {"value": '{"value": 5}'}, 7]},
+        {"roles": [{"value": '{"value": "\\ud800"}'}, {"value": '{"value": "x", "id": NaN}'}]},
+        {"roles": [{"value": '{"value": "x", "id": ' + "[" * 5000 + "]" * 5000 + "}"}]},
         {ENTERPRISE_URN: {"manager": {"value": "26", "displayName": "B"}}},
         {"emails": [{"value": "a", "display": "A", "displayName": "B"}]},
         {"shoeSize": 44, "urn:example:x:thing": 1},

@@ -1,7 +1,8 @@
 """Quirks of Microsoft Entra ID, both dialects (with and without `aadOptscim062020`)."""
 
-import json
 from typing import Any
+
+import orjson
 
 from scim_server.protocol.attributes import Attribute, ResourceType
 from scim_server.protocol.quirks.generic import with_elements, with_elements_of_operation
@@ -77,7 +78,7 @@ def _decoded_role(element: Any, attribute: Attribute) -> Any:
     if type(text) is not str or not text.startswith("{"):
         return element
     try:
-        role = json.loads(text)
+        role = orjson.loads(text)  # no laxer than the body itself is read
     except ValueError:
         return element
     if type(role) is not dict or type(role.get("value")) is not str:
