@@ -23,6 +23,9 @@ from scim_server.web.representation import view_of
 from scim_server.web.site import site_of
 
 Types = Sequence[ResourceType]
+# Of a SearchRequest, read in any case (RFC 7643 §2.1): a filter that is overlooked would be answered with everybody.
+_PARAMETERS = ("filter", "sortBy", "sortOrder", "startIndex", "count", "cursor", "attributes", "excludedAttributes")
+_NAMES = {name.lower(): name for name in _PARAMETERS}
 
 
 async def get(request: Request, types: Types) -> Response:
@@ -35,10 +38,11 @@ async def get(request: Request, types: Types) -> Response:
 async def post(request: Request, types: Types) -> Response:
     """POST /Users/.search: the query in the body, where no proxy logs it."""
     caller = await reader(request)
-    body = await read_json(request)
+    body: dict[str, Any] = await read_json(request)
     if not isinstance(body, dict):
         raise InvalidSyntax("A SearchRequest is a JSON object.")
-    return await _answer(request, caller, types, body)
+    query = {_NAMES.get(key.lower(), key): value for key, value in body.items()}
+    return await _answer(request, caller, types, query)
 
 
 async def _answer(request: Request, caller: Caller, types: Types, query: Mapping[str, Any]) -> Response:
