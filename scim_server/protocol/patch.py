@@ -147,7 +147,8 @@ def _keyed(
 ) -> Iterator[Operation]:
     """One operation for each key of a pathless value; `container` is "" or a schema's URN with a colon."""
     if type(value) is not dict:
-        raise InvalidValue("without a path the value must be an object of attributes.")
+        where = f"at the path {container[:-1]}" if container else "without a path"
+        raise InvalidValue(f"{where} the value must be an object of attributes.")
     for key, item in value.items():
         if container and key.lower() == "schemas":
             continue  # some models say it in an extension too, where it means nothing

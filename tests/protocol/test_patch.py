@@ -295,7 +295,7 @@ def test_password_never_enters_the_document(operation: dict[str, Any], password:
         (op("replace", "active", "perhaps"), InvalidValue, "active must be true or false"),
         (op("replace", "name", "Ada"), InvalidValue, "name must be an object"),
         (op("replace", f"{WORK}.value", {}), InvalidValue, "emails.value must be a string"),
-        (op("replace", ENTERPRISE_URN, "x"), InvalidValue, "must be an object"),
+        (op("replace", ENTERPRISE_URN, "x"), InvalidValue, f"at the path {ENTERPRISE_URN} the value must be an object"),
         (op("replace", None, {ENTERPRISE_URN: "x"}), InvalidValue, "must be an object"),
         (op("replace", None, "x"), InvalidValue, "must be an object"),
         (op("replace", None, None), InvalidValue, "must be an object"),
