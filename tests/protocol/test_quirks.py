@@ -70,6 +70,26 @@ ROLE = '{"id":"1","value":"sales","displayName":"Sales"}'
             {"Members": [{"value": "a", "displayName": "A"}]},
             {"Members": [{"value": "a", "display": "A"}]},
         ),
+        # Names have no case (RFC 7643 §2.1).
+        (
+            "misspelt-enterprise-urn",
+            USER,
+            {"schemas": [MISSPELT.lower(), 7], MISSPELT.upper(): {"department": "R"}},
+            {"schemas": [ENTERPRISE_URN, 7], ENTERPRISE_URN: {"department": "R"}},
+        ),
+        (
+            "manager-id",
+            USER,
+            {ENTERPRISE_URN.lower(): {"Manager": {"ManagerID": "26"}}},
+            {ENTERPRISE_URN.lower(): {"Manager": {"value": "26"}}},
+        ),
+        ("roles-in-json-text", USER, {"Roles": [{"Value": ROLE}]}, {"Roles": [{"Value": "sales", "display": "Sales"}]}),
+        (
+            "display-name-of-element",
+            USER,
+            {"roles": [{"value": "a", "DisplayName": "A"}]},
+            {"roles": [{"value": "a", "display": "A"}]},
+        ),
     ],
 )
 def test_resources(name: str, resource_type: ResourceType, sent: dict[str, Any], meant: dict[str, Any]) -> None:
@@ -133,6 +153,24 @@ def envelope(*operations: Any) -> dict[str, Any]:
             GROUP,
             {"op": "add", "path": f"{GROUP_URN}:members", "value": {"value": "a", "displayName": "A"}},
             {"op": "add", "path": f"{GROUP_URN}:members", "value": {"value": "a", "display": "A"}},
+        ),
+        (
+            "display-name-of-element",
+            GROUP,
+            {"op": "add", "path": f"{GROUP_URN.lower()}:Members", "value": {"value": "a", "displayname": "A"}},
+            {"op": "add", "path": f"{GROUP_URN.lower()}:Members", "value": {"value": "a", "display": "A"}},
+        ),
+        (
+            "manager-id",
+            USER,
+            {"op": "add", "path": "Manager", "value": {"managerid": "26"}},
+            {"op": "add", "path": "Manager", "value": {"value": "26"}},
+        ),
+        (
+            "misspelt-enterprise-urn",
+            USER,
+            {"op": "replace", "path": f"{MISSPELT.lower()}:department", "value": {f"{MISSPELT.upper()}:division": "S"}},
+            {"op": "replace", "path": f"{ENTERPRISE_URN}:department", "value": {f"{ENTERPRISE_URN}:division": "S"}},
         ),
         (
             "envelope-keys",

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 
 from scim_server.protocol.attributes import Attribute, ResourceType
-from scim_server.protocol.quirks.generic import with_elements, with_elements_of_operation
+from scim_server.protocol.quirks.generic import spelling, with_elements, with_elements_of_operation
 from scim_server.protocol.schemas import ENTERPRISE_URN
 
 _MISSPELT_URN = "urn:ietf:params:scim:schemas:extension:enterprise:2.0User"
@@ -20,15 +20,15 @@ def misspelt_enterprise_urn(body: dict[str, Any], resource_type: ResourceType) -
     """
     body = _respelt_keys(body)
     declared = body.get("schemas")
-    if type(declared) is list and _MISSPELT_URN in declared:
-        return {**body, "schemas": [ENTERPRISE_URN if urn == _MISSPELT_URN else urn for urn in declared]}
+    if type(declared) is list and any(_is_misspelt(urn) for urn in declared):
+        return {**body, "schemas": [_respelt(urn) for urn in declared]}
     return body
 
 
 def misspelt_enterprise_urn_in_operation(operation: dict[str, Any], resource_type: ResourceType) -> dict[str, Any]:
     """Q17: the same in the path or in the keys of the value of a PATCH operation."""
     path, value = operation.get("path"), operation.get("value")
-    if type(path) is str and path.startswith(_MISSPELT_URN):
+    if _is_misspelt(path):
         operation = {**operation, "path": _respelt(path)}
     if type(value) is dict and (straight := _respelt_keys(value)) is not value:
         operation = {**operation, "value": straight}
@@ -62,19 +62,24 @@ def roles_in_json_text_in_operation(operation: dict[str, Any], resource_type: Re
 
 
 def _respelt_keys(value: dict[str, Any]) -> dict[str, Any]:
-    if not any(key.startswith(_MISSPELT_URN) for key in value):
+    if not any(_is_misspelt(key) for key in value):
         return value
     return {_respelt(key): item for key, item in value.items()}
 
 
-def _respelt(text: str) -> str:
-    return text.replace(_MISSPELT_URN, ENTERPRISE_URN, 1)
+def _is_misspelt(text: Any) -> bool:
+    return type(text) is str and text[: len(_MISSPELT_URN)].lower() == _MISSPELT_URN.lower()
+
+
+def _respelt(text: Any) -> Any:
+    return f"{ENTERPRISE_URN}{text[len(_MISSPELT_URN) :]}" if _is_misspelt(text) else text
 
 
 def _decoded_role(element: Any, attribute: Attribute) -> Any:
     if attribute.name != "roles":
         return element
-    text = element.get("value") if type(element) is dict else element
+    key = spelling(element, "value") if type(element) is dict else "value"
+    text = element.get(key) if type(element) is dict else element
     if type(text) is not str or not text.startswith("{"):
         return element
     try:
@@ -84,7 +89,7 @@ def _decoded_role(element: Any, attribute: Attribute) -> Any:
     if type(role) is not dict or type(role.get("value")) is not str:
         return element
     straight = dict(element) if type(element) is dict else {}
-    straight["value"] = role["value"]
+    straight[key] = role["value"]
     if type(role.get("displayName")) is str:
         straight["display"] = role["displayName"]
     return straight

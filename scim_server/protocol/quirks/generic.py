@@ -34,18 +34,20 @@ def path_keys(body: dict[str, Any], resource_type: ResourceType) -> dict[str, An
 
     In a PATCH without path nothing is moved: `patch.parse` reads every key as a path, `emails[…].value` too.
     """
-    refs: dict[str, AttributeRef] = {}
-    for key in body:
-        if resource_type.attribute(key) is None and resource_type.extension(key) is None:
-            ref = resolve(key, resource_type)
-            if isinstance(ref, AttributeRef):
-                refs[key] = ref
-    if not refs:
+    straight: dict[str, Any] = {}
+    moved: dict[AttributeRef, Any] = {}  # each place once, the first: a body may spell it in thousands of ways
+    for key, value in body.items():
+        known = resource_type.attribute(key) is not None or resource_type.extension(key) is not None
+        ref = None if known else resolve(key, resource_type)
+        if isinstance(ref, AttributeRef):
+            moved.setdefault(ref, value)
+        else:
+            straight[key] = value
+    if not moved:
         return body
-    straight = {key: value for key, value in body.items() if key not in refs}
-    for key, ref in refs.items():
+    for ref, value in moved.items():
         steps = [ref.extension, ref.attribute.name, ref.sub.name if ref.sub else None]
-        straight = _placed(straight, [step for step in steps if step], body[key])
+        straight = _placed(straight, [step for step in steps if step], value)
     return straight
 
 
@@ -89,13 +91,23 @@ def with_elements_of_operation(
         return operation
     path = operation.get("path")
     if type(path) is str and path:
-        name = path.partition("[")[0].removeprefix(f"{resource_type.schema.id}:")
+        name = path.partition("[")[0]
+        if name.lower().startswith(f"{resource_type.schema.id}:".lower()):
+            name = name[len(resource_type.schema.id) + 1 :]
         straight = with_elements({name: value}, resource_type, change)[name]
     elif type(value) is dict:
         straight = with_elements(value, resource_type, change)
     else:
         return operation
     return operation if straight is value else {**operation, "value": straight}
+
+
+def spelling(element: dict[str, Any], name: str) -> str:
+    """The key that is `name` in whatever case; `name` itself if there is none."""
+    if name in element:
+        return name
+    wanted = name.lower()
+    return next((key for key in element if key.lower() == wanted), name)
 
 
 def _renamed(message: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
@@ -127,8 +139,9 @@ def _changed(value: Any, attribute: Attribute, change: ElementQuirk) -> Any:
 
 
 def _displayed(element: Any, attribute: Attribute) -> Any:
-    if type(element) is not dict or "displayName" not in element or "display" in element:
+    if type(element) is not dict or attribute.sub("displayName") is not None or attribute.sub("display") is None:
         return element
-    if attribute.sub("displayName") is not None or attribute.sub("display") is None:
+    sent = spelling(element, "displayName")
+    if sent not in element or spelling(element, "display") in element:
         return element
-    return {("display" if key == "displayName" else key): value for key, value in element.items()}
+    return {("display" if key == sent else key): value for key, value in element.items()}

@@ -3,6 +3,7 @@
 from typing import Any
 
 from scim_server.protocol.attributes import ResourceType
+from scim_server.protocol.quirks.generic import spelling
 from scim_server.protocol.schemas import ENTERPRISE_URN
 
 _MANAGER_PATH = f"{ENTERPRISE_URN}:manager"
@@ -14,14 +15,16 @@ def manager_id(body: dict[str, Any], resource_type: ResourceType) -> dict[str, A
     as sent:  {"urn:ietf:…:enterprise:2.0:User": {"manager": {"managerId": "26", "displayName": "Ada"}}}
     as meant: {"urn:ietf:…:enterprise:2.0:User": {"manager": {"value": "26", "displayName": "Ada"}}}
     """
-    extension = body.get(ENTERPRISE_URN)
+    urn = spelling(body, ENTERPRISE_URN)
+    extension = body.get(urn)
     if type(extension) is not dict:
         return body
-    manager = extension.get("manager")
+    key = spelling(extension, "manager")
+    manager = extension.get(key)
     straight = _renamed(manager)
     if straight is manager:
         return body
-    return {**body, ENTERPRISE_URN: {**extension, "manager": straight}}
+    return {**body, urn: {**extension, key: straight}}
 
 
 def manager_id_in_operation(operation: dict[str, Any], resource_type: ResourceType) -> dict[str, Any]:
@@ -29,7 +32,8 @@ def manager_id_in_operation(operation: dict[str, Any], resource_type: ResourceTy
     value = operation.get("value")
     if type(value) is not dict:
         return operation
-    if operation.get("path") in ("manager", _MANAGER_PATH):
+    path = operation.get("path")
+    if type(path) is str and path.lower() in ("manager", _MANAGER_PATH.lower()):
         straight = _renamed(value)
     else:
         straight = manager_id(value, resource_type)
@@ -37,6 +41,9 @@ def manager_id_in_operation(operation: dict[str, Any], resource_type: ResourceTy
 
 
 def _renamed(manager: Any) -> Any:
-    if type(manager) is not dict or "managerId" not in manager or "value" in manager:
+    if type(manager) is not dict:
         return manager
-    return {("value" if key == "managerId" else key): value for key, value in manager.items()}
+    sent = spelling(manager, "managerId")
+    if sent not in manager or spelling(manager, "value") in manager:
+        return manager
+    return {("value" if key == sent else key): value for key, value in manager.items()}
