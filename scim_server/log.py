@@ -34,8 +34,10 @@ _SECRETS = re.compile(
     r"|(?i:bearer)\s+[^\s\"',]+"
 )
 _URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+@")
-_EMAIL = re.compile(r"(\w)[\w.+'#-]*@([\w-]+(?:\.[\w-]+)+)")
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+# Runs of letters and quotes are read whole, be they addresses, be they closed, or not: a pattern that starts again
+# inside of what it has read takes minutes for a text that was made for it.
+_EMAIL = re.compile(r"([\w.+'#-]++)(@[\w-]+(?:\.[\w-]+)+)?")
+_QUOTED = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
 def configure(level: str) -> None:
@@ -97,12 +99,19 @@ def mask(text: str) -> str:
         return text
     text = _SECRETS.sub("***", text)
     text = _URL_PASSWORD.sub(r"\1:***@", text)
-    return _EMAIL.sub(r"\1***@\2", text)
+    return _EMAIL.sub(_initial, text)
 
 
 def mask_literals(text: str) -> str:
-    """A filter for the access log, which masks all else: every quoted value becomes "***" (RFC 7644 §7.5.2)."""
+    """A filter for the access log, which masks all else: every quoted value becomes "***" (RFC 7644 §7.5.2), one
+    that is not closed too."""
     return _QUOTED.sub('"***"', text)
+
+
+def _initial(found: re.Match[str]) -> str:
+    name, domain = found.groups()
+    bare = name.lstrip(".+'#-")
+    return f"{name[: len(name) - len(bare)]}{bare[:1]}***{domain}" if domain else name
 
 
 def _is_suspicious(text: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 # What these hold is vocabulary, not personal data.
 _PLAIN = frozenset({"op", "schemas", "type", "method", "bulkid", "primary", "active", "resourcetype", "failonerrors"})
-_LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"')
+_LITERAL = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # to the end where it is not closed
 _BOOLEANS = ("true", "false")
 MAX_ELEMENTS = 20
 

@@ -16,7 +16,7 @@ from scim_server.protocol.notation import UnknownExtension, brief, notation, res
 MAX_LENGTH = 8192
 
 _BRACKETS = re.compile(r"\[[^\]]*\]?")
-_QUOTED = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_QUOTED = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # to the end where it is not closed
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ MAX_TEXT_BYTES = 8192
 MAX_KEY_CHARACTERS = 255  # of values that must fit a database index
 MAX_VALUES = 1000  # of one multi-valued attribute, members not counted
 MAX_COMPARISONS = 100_000  # a quarter of a second, for all operations of a PATCH together
+MAX_IGNORED = 50  # names that are noted, each up to
+MAX_NAME_CHARACTERS = 256
 _PLAIN_TEXT_CHARACTERS = 255
 _BOOLEAN_TEXT = {"true": True, "false": False}
 _INTEGER_LIMIT = 2**63
@@ -26,19 +28,20 @@ _INTEGER_LIMIT = 2**63
 class Reading:
     """What one request's reading left out (`ignored`) and bent (`quirks`), and how strict it is."""
 
-    __slots__ = ("_comparisons", "_ignored", "_quirks", "profile", "refuse_second_primary")
+    __slots__ = ("_comparisons", "_ignored", "_quirks", "_unnamed", "profile", "refuse_second_primary")
 
     def __init__(self, profile: Profile, *, refuse_second_primary: bool = False) -> None:
         self.profile = profile
         self.refuse_second_primary = refuse_second_primary
         self._ignored: dict[str, None] = {}
+        self._unnamed = 0
         self._quirks: dict[str, None] = {}
         self._comparisons = 0
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """Names that the schema does not know, in order of appearance."""
-        return tuple(self._ignored)
+        """Names that the schema does not know, in order of appearance; the last says how many more there are."""
+        return (*self._ignored, f"{self._unnamed} more") if self._unnamed else tuple(self._ignored)
 
     @property
     def quirks(self) -> tuple[str, ...]:
@@ -47,9 +50,13 @@ class Reading:
 
     def unknown(self, name: str) -> None:
         """Note an undeclared name; raise InvalidValue where the tenant refuses them."""
+        name = name[:MAX_NAME_CHARACTERS]
         if self.profile.refuse_unknown_attributes:
             raise InvalidValue(f"{name!r} is not an attribute of any declared schema: remove it.")
-        self._ignored[name] = None
+        if len(self._ignored) < MAX_IGNORED:
+            self._ignored[name] = None
+        elif name not in self._ignored:
+            self._unnamed += 1
 
     def bent(self, quirk: str) -> None:
         """Note that a deviation was accepted."""

@@ -190,6 +190,15 @@ def test_unknown_names_are_reported_or_refused(body: dict[str, Any]) -> None:
         user(body, RFC)
 
 
+def test_what_is_ignored_is_named_within_bounds() -> None:
+    ignored = user({"x" * 5_000: 1, **{f"k{number}": 1 for number in range(1_000)}}).ignored
+    assert ignored[:2] == ("x" * 256, "k0")
+    assert (len(ignored), ignored[-1]) == (51, "951 more")
+    with pytest.raises(InvalidValue) as refused:
+        user({"schemas": [USER_URN], "x" * 5_000: 1}, RFC)
+    assert len(refused.value.detail) < 400
+
+
 def test_unknown_nulls_are_nothing() -> None:
     assert user({"shoeSize": None, "emails": [{"value": "a", "colour": None}]}, RFC).ignored == ()
 
