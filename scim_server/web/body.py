@@ -3,6 +3,7 @@
 import asyncio
 import codecs
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -37,6 +38,12 @@ async def read_json(request: Request, max_bytes: int = MAX_BYTES) -> Any:
         raise InvalidValue("The body contains the character U+0000, which no value may have.")
     request.scope["scim.sent"] = parsed
     return parsed
+
+
+def in_any_case(message: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The message with its keys spelt as in `names`, whatever their case was (RFC 7643 §2.1)."""
+    spellings = {name.lower(): name for name in names}
+    return {spellings.get(key.lower()) or key: value for key, value in message.items()}
 
 
 def _check_media_type(header: str | None) -> None:

@@ -13,7 +13,7 @@ from scim_server.usecases.access import Caller
 from scim_server.usecases.membership import is_id
 from scim_server.usecases.queries import Stored
 from scim_server.web.auth import authenticate, reader
-from scim_server.web.body import read_json
+from scim_server.web.body import in_any_case, read_json
 from scim_server.web.reply import json_answer
 from scim_server.web.site import asked_request_id, request_id, site_of
 
@@ -32,6 +32,9 @@ async def revoke(request: Request) -> Response:
     body = await read_json(request)
     if not isinstance(body, dict):
         raise InvalidSyntax("The body must be a JSON object with userName, externalId or id.")
+    body = in_any_case(
+        body, (*_NAMES, "deactivate", "kinds")
+    )  # a `Deactivate` that is overlooked would leave the account open
     deactivate = body.get("deactivate", False)
     if not isinstance(deactivate, bool):
         raise InvalidValue("deactivate must be true or false.")

@@ -17,15 +17,14 @@ from scim_server.usecases import queries
 from scim_server.usecases.access import Caller
 from scim_server.usecases.queries import Listing
 from scim_server.web.auth import reader, served_type
-from scim_server.web.body import read_json
+from scim_server.web.body import in_any_case, read_json
 from scim_server.web.reply import json_answer
 from scim_server.web.representation import view_of
 from scim_server.web.site import site_of
 
 Types = Sequence[ResourceType]
-# Of a SearchRequest, read in any case (RFC 7643 §2.1): a filter that is overlooked would be answered with everybody.
+# Of a SearchRequest; a filter that is overlooked would be answered with everybody.
 _PARAMETERS = ("filter", "sortBy", "sortOrder", "startIndex", "count", "cursor", "attributes", "excludedAttributes")
-_NAMES = {name.lower(): name for name in _PARAMETERS}
 
 
 async def get(request: Request, types: Types) -> Response:
@@ -38,11 +37,10 @@ async def get(request: Request, types: Types) -> Response:
 async def post(request: Request, types: Types) -> Response:
     """POST /Users/.search: the query in the body, where no proxy logs it."""
     caller = await reader(request)
-    body: dict[str, Any] = await read_json(request)
+    body = await read_json(request)
     if not isinstance(body, dict):
         raise InvalidSyntax("A SearchRequest is a JSON object.")
-    query = {_NAMES.get(key.lower(), key): value for key, value in body.items()}
-    return await _answer(request, caller, types, query)
+    return await _answer(request, caller, types, in_any_case(body, _PARAMETERS))
 
 
 async def _answer(request: Request, caller: Caller, types: Types, query: Mapping[str, Any]) -> Response:

@@ -242,6 +242,17 @@ async def test_a_revocation_ends_sessions_and_lets_the_person_log_in_again(scene
     assert not gate[1]
 
 
+async def test_a_revocation_is_read_in_any_case(scene: Scene, crm: Crm) -> None:
+    person = await scene.hire()
+    crm.log_in(person.subject)
+    answer = await scene.idp.send("POST", "/.revoke", {"username": person.user_name, "Deactivate": True})
+    assert answer.status_code == 200
+    assert answer.json()["deactivated"] is True
+    gate = crm.gate(person.subject)
+    assert gate is not None
+    assert gate[1]
+
+
 async def test_revocations_that_race_a_deactivation_never_let_the_leaver_in(scene: Scene, crm: Crm) -> None:
     people = [await scene.hire() for _ in range(10)]
     for person in people:
