@@ -3,7 +3,7 @@
 import asyncio
 import codecs
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -40,7 +40,7 @@ async def read_json(request: Request, max_bytes: int = MAX_BYTES) -> Any:
     return parsed
 
 
-def in_any_case(message: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+def in_any_case(message: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """The message with its keys spelt as in `names`, whatever their case was (RFC 7643 §2.1)."""
     spellings = {name.lower(): name for name in names}
     return {spellings.get(key.lower()) or key: value for key, value in message.items()}

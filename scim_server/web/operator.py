@@ -32,9 +32,8 @@ async def revoke(request: Request) -> Response:
     body = await read_json(request)
     if not isinstance(body, dict):
         raise InvalidSyntax("The body must be a JSON object with userName, externalId or id.")
-    body = in_any_case(
-        body, (*_NAMES, "deactivate", "kinds")
-    )  # a `Deactivate` that is overlooked would leave the account open
+    # A `Deactivate` that is overlooked would leave the account open.
+    body = in_any_case(body, (*_NAMES, "deactivate", "kinds"))
     deactivate = body.get("deactivate", False)
     if not isinstance(deactivate, bool):
         raise InvalidValue("deactivate must be true or false.")

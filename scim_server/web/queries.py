@@ -23,7 +23,7 @@ from scim_server.web.representation import view_of
 from scim_server.web.site import site_of
 
 Types = Sequence[ResourceType]
-# Of a SearchRequest; a filter that is overlooked would be answered with everybody.
+# Read in any case: a filter that is overlooked would be answered with everybody.
 _PARAMETERS = ("filter", "sortBy", "sortOrder", "startIndex", "count", "cursor", "attributes", "excludedAttributes")
 
 
@@ -40,10 +40,11 @@ async def post(request: Request, types: Types) -> Response:
     body = await read_json(request)
     if not isinstance(body, dict):
         raise InvalidSyntax("A SearchRequest is a JSON object.")
-    return await _answer(request, caller, types, in_any_case(body, _PARAMETERS))
+    return await _answer(request, caller, types, body)
 
 
 async def _answer(request: Request, caller: Caller, types: Types, query: Mapping[str, Any]) -> Response:
+    query = in_any_case(query, _PARAMETERS)
     if len(types) == 1:
         served: Types = (served_type(request, caller, types[0]),)
     else:

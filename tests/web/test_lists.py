@@ -114,7 +114,7 @@ async def test_search_and_query_string_say_the_same(tenant: Tenant) -> None:
     assert by_address["totalResults"] == 3
 
 
-async def test_a_search_request_is_read_in_any_case(tenant: Tenant) -> None:
+async def test_a_query_is_read_in_any_case(tenant: Tenant) -> None:
     for number in range(3):
         await tenant.user(title=str(number))
     query = {"Filter": 'title eq "1" or title eq "2"', "SORTBY": "title", "sortorder": "descending", "Count": 1}
@@ -123,6 +123,8 @@ async def test_a_search_request_is_read_in_any_case(tenant: Tenant) -> None:
         found = (await tenant.send("POST", endpoint, {**query, "ATTRIBUTES": ["title"]})).json()
         assert (found["totalResults"], found["itemsPerPage"]) == (2, 1)
         assert [(user["title"], "userName" in user) for user in found["Resources"]] == [("2", False)]
+    by_address = {name: str(value) for name, value in query.items()}
+    assert (await tenant.found("/Users", **by_address, ATTRIBUTES="title")) == found
 
 
 async def test_what_entra_maps_is_in_the_schemas(server: Server) -> None:
