@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote_plus
 
 import orjson
 
@@ -35,7 +36,9 @@ _SECRETS = re.compile(
 )
 _URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+@")
 _EMAIL = re.compile(r"(\w)[\w.+'#-]*@([\w-]+(?:\.[\w-]+)+)")
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+# Of a query as it was sent: what names a person outside filters, and quoted texts, ended or not.
+_NAMED = re.compile(r"(?i)(?<![^&])((?:userName|externalId)=)[^&]+")
+_QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"?|'[^']*'?""")
 
 
 def configure(level: str) -> None:
@@ -100,9 +103,10 @@ def mask(text: str) -> str:
     return _EMAIL.sub(r"\1***@\2", text)
 
 
-def mask_literals(text: str) -> str:
-    """A filter for the access log, which masks all else: every quoted value becomes "***" (RFC 7644 §7.5.2)."""
-    return _QUOTED.sub('"***"', text)
+def mask_query(query: str) -> str:
+    """A query string, readable, for the access log, which masks all else: every quoted value becomes "***" (RFC 7644
+    §7.5.2), and so do the names by which operators ask for somebody."""
+    return _QUOTED.sub('"***"', unquote_plus(_NAMED.sub(r"\1***", query)))
 
 
 def _is_suspicious(text: str) -> bool:
