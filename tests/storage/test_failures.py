@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,16 @@ from storage.opened import Tenant, open_database, rows
 
 from scim_server.protocol.errors import TooMany, Unavailable
 from scim_server.storage import schema
-from scim_server.storage.change import Change, Committed
+from scim_server.storage.change import FEED, Change, Committed, Message
 from scim_server.storage.database import Database, Stale
+from scim_server.storage.feed import entries, has
+from scim_server.storage.outbox import adopt
 from scim_server.storage.postgres import PATIENCE_S, PostgresDatabase
 from scim_server.storage.resources import load
-from scim_server.storage.sqlite import SqliteDatabase, connect
+from scim_server.storage.sqlite import SqliteDatabase, connect, sqlite_path
 from scim_server.storage.statements import Statement
-from scim_server.storage.tables import audit, resource
+from scim_server.storage.tables import audit, outbox, resource
+from scim_server.usecases.receipts import START
 
 ENDLESS = Statement(
     lambda _: text(
@@ -77,6 +81,34 @@ async def test_limits_of_the_database_are_told_like_our_own(migrated_postgres_ur
             await limited.commit(tenant.change("bump", "User", user.resource_id))
     await limited.aclose()
     await blocker.close()
+
+
+async def test_the_feed_goes_on_in_another_database_than_the_one_of_the_backup(
+    database: Database, database_url: str, tenant: Tenant
+) -> None:
+    def said(subject: str) -> tuple[Message, ...]:
+        return (Message(tenant.new_id(), FEED, subject, "notify", "user.created", {"id": subject}),)
+
+    async def read(place: tuple[int, str] = START) -> list[str]:
+        return [entry.data["id"] for entry in await entries(database, tenant.id, place, 10)]
+
+    for subject in ("a", "a", "a", "b"):
+        await database.commit(tenant.user(messages=said(subject)))
+    if database_url.startswith("sqlite"):
+        await database.write((Statement(lambda _: text("DELETE FROM outbox WHERE subject = 'a'")), {}))
+        with closing(connect(sqlite_path(database_url))) as keeper:  # what .dump and loading it again does to a table
+            keeper.executescript(
+                "CREATE TEMP TABLE kept AS SELECT * FROM outbox; DELETE FROM outbox; INSERT INTO outbox SELECT * FROM kept"
+            )
+    else:  # the number of transactions there was larger
+        await database.write((Statement(lambda _: text("UPDATE outbox SET position = position + 1000000000")), {}))
+    (*_, last) = await rows(database, select(outbox).order_by(outbox.c.position))
+    assert await adopt(database) == (0 if database_url.startswith("sqlite") else 4)
+    await database.commit(tenant.user(messages=said("c")))
+    assert (await read())[-2:] == ["b", "c"]
+    if await has(database, tenant.id, (last["position"], last["id"])):
+        assert await read((last["position"], last["id"])) == ["c"]
+    assert await adopt(database) == 0
 
 
 async def test_tables_of_others_with_odd_names_do_not_keep_ours_from_being_analyzed(
