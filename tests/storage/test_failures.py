@@ -98,7 +98,8 @@ async def test_the_feed_goes_on_in_another_database_than_the_one_of_the_backup(
         await database.write((Statement(lambda _: text("DELETE FROM outbox WHERE subject = 'a'")), {}))
         with closing(connect(sqlite_path(database_url))) as keeper:  # what .dump and loading it again does to a table
             keeper.executescript(
-                "CREATE TEMP TABLE kept AS SELECT * FROM outbox; DELETE FROM outbox; INSERT INTO outbox SELECT * FROM kept"
+                "CREATE TEMP TABLE kept AS SELECT * FROM outbox; DELETE FROM outbox;"
+                "INSERT INTO outbox SELECT * FROM kept"
             )
     else:  # the number of transactions there was larger
         await database.write((Statement(lambda _: text("UPDATE outbox SET position = position + 1000000000")), {}))
