@@ -78,7 +78,7 @@ def _decoded_role(element: Any, attribute: Attribute) -> Any:
         return element
     try:
         role = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # nested deeper than any role
         return element
     if type(role) is not dict or type(role.get("value")) is not str:
         return element
