@@ -27,6 +27,7 @@ from scim_server.sessions.registry import open_store
 from scim_server.settings import Settings
 from scim_server.storage import access as access_rows
 from scim_server.storage.database import Database
+from scim_server.storage.outbox import adopt
 from scim_server.storage.postgres import PostgresDatabase
 from scim_server.storage.sqlite import SqliteDatabase, sqlite_path
 from scim_server.usecases.access import Authenticator, create_tenant, issue_token
@@ -174,9 +175,11 @@ def from_environment() -> Edge:
 
 
 async def _bootstrap(deployment: Deployment, token: str | None) -> None:
-    """The tenant `default`, and the operator's own token for it if one is set."""
+    """The tenant `default`, and the operator's own token for it if one is set; what a restore brought along."""
     now, made_by = deployment.now(), "settings"
     try:
+        if count := await adopt(deployment.database):
+            _log.warning("%d messages are of a database that this one was restored from: feeds begin anew", count)
         await create_tenant(
             deployment.database, DEFAULT_TENANT, actor=made_by, new_id=new_id(), change_id=new_id(), now=now
         )

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote_plus
 
 import orjson
 
@@ -34,10 +35,12 @@ _SECRETS = re.compile(
     r"|(?i:bearer)\s+[^\s\"',]+"
 )
 _URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+@")
+# Of a query as it was sent: what names a person outside filters.
+_NAMED = re.compile(r"(?i)(?<![^&])((?:userName|externalId)=)[^&]+")
 # Runs of letters and quotes are read whole, be they addresses, be they closed, or not: a pattern that starts again
 # inside of what it has read takes minutes for a text that was made for it.
 _EMAIL = re.compile(r"([\w.+'#-]++)(@[\w-]+(?:\.[\w-]+)+)?")
-_QUOTED = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_QUOTED = re.compile(r""""[^"\\]*+(?:\\.[^"\\]*+)*+"?|'[^']*+'?""", re.DOTALL)
 
 
 def configure(level: str) -> None:
@@ -102,10 +105,10 @@ def mask(text: str) -> str:
     return _EMAIL.sub(_initial, text)
 
 
-def mask_literals(text: str) -> str:
-    """A filter for the access log, which masks all else: every quoted value becomes "***" (RFC 7644 §7.5.2), one
-    that is not closed too."""
-    return _QUOTED.sub('"***"', text)
+def mask_query(query: str) -> str:
+    """A query string, readable, for the access log, which masks all else: every quoted value becomes "***" (RFC 7644
+    §7.5.2), and so do the names by which operators ask for somebody."""
+    return _QUOTED.sub('"***"', unquote_plus(_NAMED.sub(r"\1***", query)))
 
 
 def _initial(found: re.Match[str]) -> str:

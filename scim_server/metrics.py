@@ -2,6 +2,7 @@
 
 import os
 from functools import lru_cache
+from pathlib import Path
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -38,7 +39,7 @@ gates_asserted = Counter(
     "scim_gates_asserted_total", "Gates written again to a store that lost or lacked them", ["store"]
 )
 mending = Gauge(
-    "scim_store_mending", "1 while gates are being written again to a store", ["store"], multiprocess_mode="max"
+    "scim_store_mending", "1 while gates are being written again to a store", ["store"], multiprocess_mode="livemax"
 )
 database_behind = Counter(
     "scim_database_behind_total", "Times a session store knew later epochs than our database: an old copy", ["store"]
@@ -63,7 +64,7 @@ outbox_oldest = Gauge(
     "scim_outbox_oldest_seconds", "Age of the oldest message on its way", ["store"], multiprocess_mode="mostrecent"
 )
 store_up = Gauge(
-    "scim_session_store_up", "0 while the breaker of a session store is open", ["store"], multiprocess_mode="min"
+    "scim_session_store_up", "0 while the breaker of a session store is open", ["store"], multiprocess_mode="livemin"
 )
 token_days_left = Gauge(
     "scim_token_days_left", "Days until a token expires", ["tenant", "token"], multiprocess_mode="mostrecent"
@@ -78,8 +79,21 @@ def request_seconds(method: str, route: str, status: int) -> Histogram:
 
 def render() -> bytes:
     """The exposition text, of all worker processes when there are several."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if folder is None:
         return generate_latest(REGISTRY)
+    _forget_the_dead(Path(folder))
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library leaves it untyped
     return generate_latest(registry)
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """What a worker process that was killed said last of the state of a store says nothing of the others."""
+    for file in folder.glob("gauge_live*_*.db"):
+        try:
+            os.kill(int(file.stem.rpartition("_")[2]), 0)
+        except ProcessLookupError:
+            file.unlink(missing_ok=True)
+        except PermissionError:
+            continue  # alive, and another user's

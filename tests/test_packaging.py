@@ -68,3 +68,9 @@ def test_the_image_runs_without_rights_and_says_whether_it_is_well() -> None:
     assert "\nUSER 10001" in last_stage
     assert "/livez" in last_stage
     assert '\nCMD ["scim-server", "serve", "--host", "0.0.0.0"]' in last_stage
+
+
+def test_what_says_that_it_is_typed_is() -> None:
+    """PEP 561: a type checker believes nothing else."""
+    assert "Typing :: Typed" in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    assert (ROOT / "scim_server" / "py.typed").is_file()

@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
@@ -21,7 +22,7 @@ from scim_server.protocol.schema_json import DeclarationError
 from scim_server.sessions.registry import StoreConfigError
 from scim_server.settings import Settings, SettingsError
 from scim_server.storage.access import TenantRow, tenant_named
-from scim_server.storage.schema import pending
+from scim_server.storage.schema import SchemaRefused, pending
 from scim_server.usecases.access import Caller
 from scim_server.usecases.options import OptionError, TenantOptions
 
@@ -34,6 +35,11 @@ class Failure(Exception):
 
 def run_guarded(app: Callable[[], None]) -> NoReturn:
     """Run the command line; expected failures end in one line and exit code 1."""
+    if any(
+        "\udc80" <= letter <= "\udcff" for argument in sys.argv for letter in argument
+    ):  # Python's undecodable bytes
+        say("An argument is not UTF-8: set the terminal to it, and LC_ALL to C.UTF-8 for example.")
+        sys.exit(2)
     try:
         app()
     except SettingsError as problem:
@@ -42,7 +48,7 @@ def run_guarded(app: Callable[[], None]) -> NoReturn:
         say("These options cannot be set:", *(f"  {line}" for line in problem.problems))
     except StoreConfigError as problem:
         say(*problem.problems)
-    except (Failure, OptionError) as problem:
+    except (Failure, OptionError, SchemaRefused) as problem:
         say(str(problem))
     except ScimError as problem:
         say(problem.detail)
@@ -103,7 +109,10 @@ async def operator(parts: Parts, tenant_name: str) -> Caller:
 
 def actor() -> str:
     """Who is at the terminal, for the audit."""
-    return f"cli:{getpass.getuser()}"
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a container may run under a number that has no name
+        return f"cli:{os.getuid()}"
 
 
 def stamp() -> dict[str, Any]:

@@ -5,6 +5,7 @@ Findings go to metrics and the log. One task a process; it only reads, except fo
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Mapping
 
 from scim_server import metrics
@@ -15,6 +16,7 @@ from scim_server.storage.access import tenants, tokens
 from scim_server.storage.database import Database
 from scim_server.storage.outbox import backlog, forget, silences
 from scim_server.tasks import stop
+from scim_server.usecases.access import days_left
 from scim_server.usecases.options import TenantOptions
 
 EVERY_S = 10.0
@@ -33,6 +35,8 @@ class Watch:
         self._lines = lines
         self._now = now
         self._warned: dict[str, int] = {}
+        self._shown: set[tuple[str, str]] = set()  # tenants and ids of tokens in the metrics
+        self._seen: set[str] = set()  # stores that something waited for
         self._late: set[str] = set()
         self._silent: set[tuple[str, str]] = set()
         self._task: asyncio.Task[None] | None = None
@@ -65,11 +69,14 @@ class Watch:
                 await self.look()
             except ScimError as problem:
                 _log.warning("watch: %s", problem.detail)
+            except Exception:  # noqa: BLE001 (one bad row must not end the warnings about all else)
+                _log.exception("watch")
             await asyncio.sleep(EVERY_S)
 
     async def _look_at_backlog(self) -> None:
         found = {entry.store: entry for entry in await backlog(self._database)}
-        for name in {*self._lines, *found}:
+        self._seen |= found.keys()
+        for name in {*self._lines, *self._seen}:
             entry = found.get(name)
             age = (self._now() - entry.oldest) / 1000 if entry and entry.oldest else 0.0
             metrics.outbox_waiting.labels(name).set(entry.waiting if entry else 0)
@@ -111,10 +118,13 @@ class Watch:
 
     async def _look_at_tokens(self) -> None:
         names = {tenant.id: tenant.name for tenant in await tenants(self._database)}
-        for token in await tokens(self._database):
-            if token.expires is None or token.revoked is not None:
-                continue
-            days = (token.expires - self._now()) // DAY_MS
+        expiring = [token for token in await tokens(self._database) if days_left(token, self._now()) is not None]
+        shown = {(names.get(token.tenant_id, "?"), token.id) for token in expiring}
+        for gone in self._shown - shown:
+            metrics.token_days_left.labels(*gone).set(math.inf)  # revoked: it needs no successor
+        self._shown = shown
+        for token in expiring:
+            days = days_left(token, self._now()) or 0
             tenant = names.get(token.tenant_id, "?")
             metrics.token_days_left.labels(tenant, token.id).set(days)
             threshold = min((limit for limit in WARN_DAYS if days < limit), default=None)

@@ -10,6 +10,7 @@ import logging
 import random
 from collections.abc import Iterable, Mapping, Set
 
+from scim_server.clock import now_ms
 from scim_server.dispatch.breaker import Breaker
 from scim_server.dispatch.retry import settlement
 from scim_server.dispatch.terminator import Line, attempt, delivery_of, record, silent, switched_off
@@ -116,8 +117,10 @@ class Worker:
             settlement(
                 message.id,
                 outcome,
-                attempts=0 if line.breaker.is_open else message.attempts,  # an open breaker's probe does not back off
+                attempts=message.attempts,
+                age_ms=now_ms() - message.created,
                 http=line.http,
+                probing=line.breaker.is_open,
                 jitter=random.random(),  # noqa: S311 (spreads load, hides nothing)
             )
             for message, outcome in zip(batch, outcomes, strict=True)

@@ -5,7 +5,8 @@ from typing import Any
 
 # What these hold is vocabulary, not personal data.
 _PLAIN = frozenset({"op", "schemas", "type", "method", "bulkid", "primary", "active", "resourcetype", "failonerrors"})
-_LITERAL = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # to the end where it is not closed
+# To the end where it is not closed; a client may choose the wrong quotes.
+_LITERAL = re.compile(r""""[^"\\]*+(?:\\.[^"\\]*+)*+"?|'[^']*+'?""", re.DOTALL)
 _BOOLEANS = ("true", "false")
 MAX_ELEMENTS = 20
 
@@ -30,4 +31,4 @@ def masked(value: Any, key: str = "") -> Any:
 
 
 def _path(text: str) -> str:
-    return _LITERAL.sub('"***"', text)[:256] if '"' in text else text[:256]
+    return _LITERAL.sub('"***"', text)[:256]

@@ -67,6 +67,11 @@ class SharedScan:
             else:
                 for wanted, result in batch:
                     result.set_result({one: found[one] for one in wanted})
+            finally:
+                for _, result in batch:
+                    if not result.done():  # a fault nobody foresaw: a repetition would wait for this walk for ever
+                        result.set_exception(RedisError("the walk broke off"))
+                        result.exception()
             for ticket in uncollected:
                 self._tickets.pop(ticket, None)
 

@@ -1,5 +1,6 @@
 """MySQL and MariaDB for the `sql` store, over aiomysql (an optional package)."""
 
+import asyncio
 import re
 import warnings
 from collections.abc import AsyncIterator, Sequence
@@ -109,16 +110,19 @@ class MysqlDatabase:
     @asynccontextmanager
     async def _cursor(self) -> AsyncIterator[Any]:
         try:
-            pool = await self._open()
-            connection = await pool.acquire()
-            try:
-                async with connection.cursor() as cursor:
-                    yield cursor
-            except BaseException:
-                connection.close()  # its state is unknown, and a transaction may be open
-                raise
-            finally:
-                pool.release(connection)
+            async with asyncio.timeout(self._timeout_s):  # the driver has a limit for the TCP connection alone
+                pool = await self._open()
+                connection = await pool.acquire()
+                try:
+                    async with connection.cursor() as cursor:
+                        yield cursor
+                except BaseException:
+                    connection.close()  # its state is unknown, and a transaction may be open
+                    raise
+                finally:
+                    pool.release(connection)
+        except TimeoutError:
+            raise Unanswered(f"MySQL does not answer within {self._timeout_s * 1000:.0f} ms") from None
         except pymysql.err.MySQLError as problem:
             raise _told(problem) from None
         except (OSError, RuntimeError):

@@ -31,7 +31,8 @@ from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine.interfaces import Dialect as Compiler
 
-from scim_server.storage.tables import Id
+from scim_server.storage.change import FEED
+from scim_server.storage.tables import Id, outbox
 
 Types = Mapping[str, types.TypeEngine[Any]]
 
@@ -64,7 +65,11 @@ class Dialect(Protocol):
         ...
 
     def position(self) -> ColumnElement[int]:
-        """A number for a new outbox row that follows the order of commits (see `settled_position`)."""
+        """A number for a new outbox row of `tenant_id` that follows the order of commits (see `settled_position`)."""
+        ...
+
+    def foreign_position(self) -> ColumnElement[int]:
+        """Rows from this position on come from another database, which this one was restored from."""
         ...
 
     def settled_position(self) -> ColumnElement[int]:
@@ -159,6 +164,9 @@ class Postgres:
     def position(self) -> ColumnElement[int]:
         return literal_column("CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT)", BigInteger)
 
+    def foreign_position(self) -> ColumnElement[int]:
+        return literal_column("CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS TEXT) AS BIGINT)", BigInteger)
+
     def settled_position(self) -> ColumnElement[int]:
         return literal_column("CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)", BigInteger)
 
@@ -242,7 +250,14 @@ class SQLite:
         return literal_column("CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)", BigInteger)
 
     def position(self) -> ColumnElement[int]:
-        return literal_column("(SELECT coalesce(max(rowid), 0) + 1 FROM outbox)", BigInteger)
+        # A dump that is loaded numbers rows anew; the last event of each tenant is always there.
+        rows = literal_column("(SELECT coalesce(max(rowid), 0) FROM outbox)", BigInteger)
+        feed = (outbox.c.tenant_id == bindparam("tenant_id", type_=Id), outbox.c.store == literal_column(f"'{FEED}'"))
+        last = select(func.coalesce(func.max(outbox.c.position), literal_column("0"))).where(*feed).scalar_subquery()
+        return func.max(rows, last) + literal_column("1")
+
+    def foreign_position(self) -> ColumnElement[int]:
+        return literal_column("9223372036854775807", BigInteger)
 
     def settled_position(self) -> ColumnElement[int]:
         return literal_column("9223372036854775807", BigInteger)

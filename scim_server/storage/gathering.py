@@ -11,6 +11,7 @@ from scim_server.protocol.errors import ScimError, Unavailable
 from scim_server.storage.statements import Parameters, Statement
 
 MOST = 64
+_LEFT = "The database was left before it answered; repeat the request as it is."
 Read = Callable[[Statement, Parameters], Awaitable[Sequence[Any]]]
 _Turn = tuple[str, "asyncio.Future[Sequence[Any]]"]
 _Kind = tuple[Statement, Any, Any]  # statement, tenant and resource type: what one statement for many can share
@@ -52,10 +53,13 @@ class Gathering:
                 await self._answer(kind, many, turns)
         finally:
             del self._waiting[kind]
+            for _, turn in waiting:  # a fault nobody foresaw ended the one before: nobody waits for ever
+                if not turn.done():
+                    turn.set_exception(Unavailable(_LEFT))
 
     async def _answer(self, kind: _Kind, many: Statement, turns: list[_Turn]) -> None:
         one, tenant_id, resource_type = kind
-        problem: ScimError = Unavailable("The database was left before it answered; repeat the request as it is.")
+        problem: ScimError = Unavailable(_LEFT)
         found: dict[str, Any] | None = None
         try:
             keys = self._pack([wanted for wanted, _ in turns])

@@ -8,7 +8,7 @@ when resources come and go (RFC 9865 §2).
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import lru_cache
+from functools import _lru_cache_wrapper, lru_cache
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, Integer, bindparam, cast, func, literal_column, select, tuple_
@@ -25,6 +25,7 @@ from scim_server.storage.statements import Statement
 from scim_server.storage.tables import Id, Key, counter, resource
 
 SEARCH_TIMEOUT_MS = 5_000
+CACHED_SHAPE = 1_000  # characters of a filter without its values
 SortValue = str | int | float | None
 Rows = Literal["with", "without"]
 
@@ -137,7 +138,7 @@ async def count(database: Database, tenant_id: str, resource_type: ResourceType,
         rows = await database.read(_TOTAL, given)
     else:
         given |= arguments(query, resource_type, database.dialect)
-        statement = _count_statement(_Query(resource_type, query))
+        statement = _made(_count_statement, _Query(resource_type, query))
         rows = await database.read(statement, given, timeout_ms=SEARCH_TIMEOUT_MS)
     return int(rows[0][0] or 0)
 
@@ -186,7 +187,7 @@ async def _read(
     given |= {"tenant_id": tenant_id, "type": resource_type.name}
     if query is not None:
         given |= arguments(query, resource_type, database.dialect)
-    statement = _page_statement(_Query(resource_type, query), page)
+    statement = _made(_page_statement, _Query(resource_type, query), page)
     return await database.read(statement, given, timeout_ms=SEARCH_TIMEOUT_MS)
 
 
@@ -221,6 +222,12 @@ class _Query:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Query) and self.key == other.key
+
+
+def _made(statement: "_lru_cache_wrapper[Statement]", query: _Query, *page: _Page) -> Statement:
+    """From the cache, unless the filter is long: such are rare, and a cache full of them would take half a gigabyte."""
+    is_long = query.filter is not None and len(query.filter.shape) > CACHED_SHAPE
+    return (statement.__wrapped__ if is_long else statement)(query, *page)
 
 
 @lru_cache(maxsize=2048)

@@ -182,6 +182,13 @@ async def forget(database: Database, older_than: int, limit: int = 1000) -> int:
     return len(rows)
 
 
+async def adopt(database: Database) -> int:
+    """After a restore into another database: what came along was first of all, in the order of its ids; how many rows.
+    Their positions were those of the other database, behind which whatever happens here would never be seen."""
+    (rows,) = await database.write((_ADOPT, {}))
+    return len(rows)
+
+
 def claimed_from(row: Row) -> Claimed:
     """A row of the table with the tenant's name."""
     return Claimed(
@@ -397,3 +404,11 @@ _LISTING = Statement(
     )
 )
 _FORGET = Statement(_forget)
+_ADOPT = Statement(
+    lambda d: (
+        update(outbox)
+        .where(outbox.c.position >= d.foreign_position())
+        .values(position=literal_column("1"))
+        .returning(outbox.c.id)
+    )
+)

@@ -2,7 +2,8 @@
 connection can fail to `Unavailable`.
 
 Reads run outside transactions and are repeated when the connection breaks. A commit is repeated only after a
-deadlock: after a lost connection nobody knows whether it happened, so the client is told to come back.
+deadlock, or what a stricter isolation of the role's makes of one: after a lost connection nobody knows whether it
+happened, so the client is told to come back.
 """
 
 import asyncio
@@ -32,7 +33,8 @@ UPKEEP_S = 60.0
 RECONNECT_S = 1.0
 STATISTICS_S = 1.0
 _GROWN = """
-SELECT table_.relname FROM pg_stat_user_tables statistics JOIN pg_class table_ ON table_.oid = statistics.relid
+SELECT quote_ident(table_.relname) AS name
+FROM pg_stat_user_tables statistics JOIN pg_class table_ ON table_.oid = statistics.relid
 WHERE statistics.schemaname = current_schema()
 AND statistics.n_mod_since_analyze > greatest(200, table_.reltuples / 2) AND table_.reltuples < 200000
 """
@@ -45,6 +47,7 @@ _GONE = (
     asyncpg.OperatorInterventionError,  # restart, terminated backend
     asyncpg.TooManyConnectionsError,
     asyncpg.InsufficientResourcesError,  # disk full, out of memory
+    asyncpg.LockNotAvailableError,  # a lock_timeout of the role's
     asyncpg.ReadOnlySQLTransactionError,  # a failover left us on the old primary
     asyncpg.InvalidAuthorizationSpecificationError,  # the password is being changed
     asyncpg.InvalidCatalogNameError,  # the database is being restored
@@ -102,12 +105,15 @@ class PostgresDatabase:
         limit = timeout_ms / 1000 if timeout_ms else None
 
         async def fetch(connection: Connection) -> Sequence[Row]:
-            rows: list[asyncpg.Record] = await connection.fetch(compiled.sql, *arguments, timeout=limit)
+            try:
+                rows: list[asyncpg.Record] = await connection.fetch(compiled.sql, *arguments, timeout=limit)
+            except asyncpg.QueryCanceledError:  # a statement_timeout of the role's
+                raise TimeoutError from None
             return rows
 
         try:
             return await self._run(fetch, repeat=True)
-        except (TimeoutError, asyncpg.QueryCanceledError):
+        except TimeoutError:
             await self.ping()  # raises Unavailable where it is the database, not the query
             raise TooMany(
                 "The query took too long; narrow it down with an indexed attribute such as userName or externalId."
@@ -183,7 +189,7 @@ class PostgresDatabase:
                 return await self._once(work, deadline, limit_s)
             except TimeoutError:
                 raise
-            except asyncpg.DeadlockDetectedError:
+            except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
                 deadlocks += 1
                 if deadlocks >= DEADLOCK_TRIES:
                     raise Unavailable(_TRY_AGAIN, {"Retry-After": "1"}) from None
@@ -232,7 +238,7 @@ class PostgresDatabase:
 
         async def analyze(connection: Connection) -> None:
             for row in await connection.fetch(_GROWN):
-                await connection.execute(f"ANALYZE {row['relname']}")  # a name from the catalogue
+                await connection.execute(f"ANALYZE {row['name']}")  # from the catalogue, quoted where need be
 
         while True:
             await asyncio.sleep(STATISTICS_S)
@@ -267,11 +273,3 @@ def plain_url(url: str) -> str:
     """The URL as libpq writes it: a SQLAlchemy driver suffix such as `+asyncpg` is taken off."""
     scheme, _, rest = url.partition("://")
     return f"{scheme.partition('+')[0]}://{rest}"
-
-
-def _give_up(connection: Connection) -> None:
-    """After a failure half-way nobody else may get what is left of it."""
-    try:
-        connection.terminate()
-    except asyncpg.InterfaceError:
-        pass  # lost, it has left the pool by itself

@@ -13,7 +13,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -24,6 +24,10 @@ from scim_server.storage.sqlite import connect, sqlite_path
 _PACKAGED = Path(__file__).parent.parent / "_migrations"
 _IN_REPOSITORY = Path(__file__).parent.parent.parent / "migrations"
 _LOCK = 0x5C1A  # one migration at a time
+
+
+class SchemaRefused(Exception):
+    """The database refused a statement, and will again until a person changes something; the text says why."""
 
 
 async def migrate(url: str) -> str:
@@ -62,16 +66,22 @@ async def _with_connection(url: str, work: Callable[[Connection], None]) -> None
     try:
         async with engine.begin() as asynchronous:
             await asynchronous.run_sync(work)
-    except (OSError, asyncpg.PostgresError) as problem:
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as problem:
         raise Unavailable(f"The database cannot be reached: {problem}") from problem
+    except DBAPIError as problem:
+        cause = problem.orig and problem.orig.__cause__
+        if isinstance(cause, asyncpg.LockNotAvailableError):
+            raise Unavailable("Others use the tables that are to change.") from problem
+        raise SchemaRefused(f"The database refuses to work on its schema: {cause or problem.orig}") from problem
     finally:
         await engine.dispose()
 
 
 def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+        connection.execute(text("SET LOCAL lock_timeout = 0"))  # another migration may take its time
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        connection.execute(text("SET LOCAL lock_timeout = '5s'"))
     else:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     config = _config()

@@ -192,6 +192,11 @@ def _run_one(connection: sqlite3.Connection, work: Work) -> Any:
     except (Stale, sqlite3.IntegrityError) as problem:
         connection.execute("ROLLBACK TO job")
         result = _refusal(problem)
+    except (sqlite3.Error, Spoilt):
+        raise
+    except Exception as problem:  # noqa: BLE001 (a fault in one job must not end the thread that does all others)
+        connection.execute("ROLLBACK TO job")
+        result = problem
     connection.execute("RELEASE job")
     return result
 

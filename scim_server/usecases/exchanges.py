@@ -90,6 +90,9 @@ class Recorder:
                 await exchanges.keep(self._database, batch)
             except ScimError as problem:
                 _log.warning("%d requests cannot be explained later: %r", len(batch), problem.__cause__ or problem)
+            except asyncio.CancelledError:  # at the end, which stores once more what may be stored already
+                self._waiting = batch + self._waiting
+                raise
             except Exception:  # noqa: BLE001 (one record that no database takes must not end the records of everybody)
                 _log.exception("%d requests cannot be explained later", len(batch))
 

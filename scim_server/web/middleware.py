@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import unquote_plus
 
 from scim_server import log, metrics
 from scim_server.clock import new_id
@@ -135,5 +134,5 @@ def _counted(scope: Scope, status: int, seconds: float) -> dict[str, Any]:
         fields |= scope["scim.log"]
     query = scope.get("query_string")
     if query:
-        fields["query"] = log.mask_literals(unquote_plus(query.decode("latin-1")))
+        fields["query"] = log.mask_query(query.decode("latin-1"))
     return fields

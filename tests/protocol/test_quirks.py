@@ -308,3 +308,11 @@ def test_entra_updates_a_user_in_both_dialects() -> None:
         results.append(patch.apply(document, patch.parse(straight, USER, INTEROP), USER, INTEROP))
     assert results[0].document == results[1].document
     assert results[0].active is results[1].active is False
+
+
+def test_a_role_nested_without_end_is_no_role_and_no_fault() -> None:
+    text = '{"value":' * 50_000 + "1" + "}" * 50_000
+    body = {"roles": [{"value": text}]}
+    assert quirks.straighten_resource(body, USER) == (body, ())
+    patch = {"Operations": [{"op": "add", "path": "roles", "value": [{"value": text}]}]}
+    assert quirks.straighten_patch(patch, USER) == (patch, ())

@@ -16,6 +16,7 @@ from services.processes import free_port
 from services.redis import RedisServer, find_binary
 from sessions.session_benches import TENANT, RedisBench, delivery, make_store
 
+from scim_server.sessions import redis_keys
 from scim_server.sessions.port import Done, Gate, Refused, Retry, SessionInfo, SessionStore, StoreUnreachable
 
 
@@ -224,6 +225,28 @@ async def test_a_walk_outlives_its_delivery_and_answers_the_repetition(
     await asyncio.gather(broken_off, return_exceptions=True)
     assert await store.deliver(delivery("u1", 10)) == Done(sessions=50)
     assert await _scans(redis) - before <= 6
+
+
+async def test_a_fault_in_a_walk_does_not_hold_up_the_repetition_for_ever(
+    redis_url: str, redis: Any, opened: list[SessionStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(kind="redis", url=redis_url, session_key="s:{subject}:{sid}")
+    opened.append(store)
+    await redis.set("s:u1:1", "")
+    once = asyncio.Event()
+
+    def match_pattern(template: Any) -> str:
+        if not once.is_set():
+            once.set()
+            raise KeyError("a node that left the cluster")
+        return redis_keys.match_pattern(template)
+
+    monkeypatch.setattr("scim_server.sessions.redis_scan.match_pattern", match_pattern)
+    async with asyncio.timeout(40):
+        assert isinstance(await store.deliver(delivery("u1", 10)), Retry)
+        with pytest.raises(KeyError):
+            await store._server(TENANT).scan._walker  # type: ignore[attr-defined]
+        assert await store.deliver(delivery("u1", 10)) == Done(sessions=1)
 
 
 async def test_a_walk_is_the_first_thing_a_cluster_client_does(

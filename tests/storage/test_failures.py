@@ -3,23 +3,28 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from services.postgres import PostgresServer
-from sqlalchemy import func, literal_column, select, text
+from sqlalchemy import Integer, bindparam, func, literal_column, select, text
 from storage.opened import Tenant, open_database, rows
 
 from scim_server.protocol.errors import TooMany, Unavailable
 from scim_server.storage import schema
-from scim_server.storage.change import Change
+from scim_server.storage.change import FEED, Change, Committed, Message
 from scim_server.storage.database import Database, Stale
+from scim_server.storage.feed import entries, has
+from scim_server.storage.outbox import adopt
 from scim_server.storage.postgres import PATIENCE_S, PostgresDatabase
 from scim_server.storage.resources import load
-from scim_server.storage.sqlite import SqliteDatabase, connect
+from scim_server.storage.sqlite import SqliteDatabase, connect, sqlite_path
 from scim_server.storage.statements import Statement
-from scim_server.storage.tables import audit, resource
+from scim_server.storage.tables import audit, outbox, resource
+from scim_server.usecases.receipts import START
 
 ENDLESS = Statement(
     lambda _: text(
@@ -44,6 +49,82 @@ async def test_a_cancelled_reader_harms_nobody(database: Database, tenant: Tenan
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(not isinstance(outcome, Exception) for outcome in outcomes[1:])
     await database.ping()
+
+
+async def test_a_statement_that_cannot_be_bound_harms_no_other(database: Database, tenant: Tenant) -> None:
+    incomplete = Statement(lambda _: select(literal_column("1")).where(bindparam("missing", type_=Integer) == 1))
+    async with asyncio.timeout(40):
+        with pytest.raises(KeyError):
+            await database.write((incomplete, {}))
+        assert (await database.commit(tenant.user())).version == 1
+
+
+async def test_limits_of_the_database_are_told_like_our_own(migrated_postgres_url: str, tenant: Tenant) -> None:
+    """As hosting companies set them."""
+    user = tenant.user()
+    unlimited = await open_database(migrated_postgres_url)
+    await unlimited.commit(user)
+    await unlimited.aclose()
+    name = migrated_postgres_url.rpartition("/")[2]
+    blocker = await asyncpg.connect(migrated_postgres_url)
+    for limit in ("statement_timeout = 500", "lock_timeout = 100", "default_transaction_isolation = serializable"):
+        await blocker.execute(f'ALTER DATABASE "{name}" SET {limit}')
+    limited = await open_database(migrated_postgres_url)
+    with pytest.raises(TooMany):
+        await limited.read(ENDLESS, {}, timeout_ms=40_000)
+    bumps = [tenant.change("bump", "User", user.resource_id) for _ in range(20)]
+    outcomes = await asyncio.gather(*map(limited.commit, bumps), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} <= {Committed, Unavailable}
+    async with blocker.transaction():
+        await blocker.execute("SELECT 1 FROM resource FOR UPDATE")
+        with pytest.raises(Unavailable):
+            await limited.commit(tenant.change("bump", "User", user.resource_id))
+    await limited.aclose()
+    await blocker.close()
+
+
+async def test_the_feed_goes_on_in_another_database_than_the_one_of_the_backup(
+    database: Database, database_url: str, tenant: Tenant
+) -> None:
+    def said(subject: str) -> tuple[Message, ...]:
+        return (Message(tenant.new_id(), FEED, subject, "notify", "user.created", {"id": subject}),)
+
+    async def read(place: tuple[int, str] = START) -> list[str]:
+        return [entry.data["id"] for entry in await entries(database, tenant.id, place, 10)]
+
+    for subject in ("a", "a", "a", "b"):
+        await database.commit(tenant.user(messages=said(subject)))
+    if database_url.startswith("sqlite"):
+        await database.write((Statement(lambda _: text("DELETE FROM outbox WHERE subject = 'a'")), {}))
+        with closing(connect(sqlite_path(database_url))) as keeper:  # what .dump and loading it again does to a table
+            keeper.executescript(
+                "CREATE TEMP TABLE kept AS SELECT * FROM outbox; DELETE FROM outbox;"
+                "INSERT INTO outbox SELECT * FROM kept"
+            )
+    else:  # the number of transactions there was larger
+        await database.write((Statement(lambda _: text("UPDATE outbox SET position = position + 1000000000")), {}))
+    (*_, last) = await rows(database, select(outbox).order_by(outbox.c.position))
+    assert await adopt(database) == (0 if database_url.startswith("sqlite") else 4)
+    await database.commit(tenant.user(messages=said("c")))
+    assert (await read())[-2:] == ["b", "c"]
+    if await has(database, tenant.id, (last["position"], last["id"])):
+        assert await read((last["position"], last["id"])) == ["c"]
+    assert await adopt(database) == 0
+
+
+async def test_tables_of_others_with_odd_names_do_not_keep_ours_from_being_analyzed(
+    migrated_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scim_server.storage.postgres.STATISTICS_S", 0.05)
+    looking = "SELECT count(*) FROM pg_stat_user_tables WHERE relname = 'Session; odd' AND last_analyze IS NOT NULL"
+    connection = await asyncpg.connect(migrated_postgres_url)
+    await connection.execute('CREATE TABLE "Session; odd" AS SELECT generate_series(1, 1000) AS id')
+    database = await PostgresDatabase.open(migrated_postgres_url, listen_url=None)
+    async with asyncio.timeout(40):
+        while not await connection.fetchval(looking):
+            pass
+    await database.aclose()
+    await connection.close()
 
 
 @pytest.fixture

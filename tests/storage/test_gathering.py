@@ -71,6 +71,37 @@ async def test_a_failure_reaches_everybody_who_shared_it() -> None:
     assert others == [table.problem, table.problem]
 
 
+async def test_a_fault_nobody_foresaw_leaves_nobody_waiting() -> None:
+    one_may_go, many_asked, many_may_go = (asyncio.Event() for _ in range(3))
+
+    async def read(statement: Statement, given: Parameters) -> Sequence[Any]:
+        if statement is ONE:
+            await one_may_go.wait()
+            return [{"id": given["id"]}]
+        many_asked.set()
+        await many_may_go.wait()
+        raise ZeroDivisionError
+
+    gathering = Gathering(read, list)
+
+    def asking(id_: str) -> "asyncio.Task[Sequence[Any]]":
+        return asyncio.create_task(gathering.read(ONE, MANY, {"tenant_id": "t", "type": "User", "id": id_}))
+
+    async with asyncio.timeout(40):
+        first, second = asking("a"), asking("b")
+        await asyncio.sleep(0)
+        one_may_go.set()
+        await first
+        await many_asked.wait()
+        (serving,) = gathering._tasks
+        late = asking("c")  # while the others are read, which fails
+        await asyncio.sleep(0)
+        many_may_go.set()
+        answers = await asyncio.gather(second, late, serving, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [Unavailable, Unavailable, ZeroDivisionError]
+        assert await asking("d") == [{"id": "d"}]
+
+
 async def test_who_is_gone_harms_nobody() -> None:
     table = Table()
     reads = _reads(table, "a", "b", "c", "d")

@@ -5,11 +5,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect
 
+from scim_server.clock import new_id
 from scim_server.protocol.errors import Unavailable
 from scim_server.storage import schema
 from scim_server.storage.tables import metadata
@@ -70,6 +72,50 @@ async def test_a_migration_that_fails_leaves_nothing_behind(empty_url: str) -> N
         await schema.migrate(empty_url)
     await schema._with_connection(empty_url, look)
     assert found == {"tenant"}
+
+
+async def test_a_migration_waits_for_another_one_however_long(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await asyncpg.connect(postgres_url)
+    await other.execute(f"ALTER DATABASE \"{postgres_url.rpartition('/')[2]}\" SET lock_timeout = '100ms'")
+    await other.fetchval("SELECT pg_advisory_lock($1)", schema._LOCK)
+    migrating = asyncio.create_task(schema.migrate(postgres_url))
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    async with asyncio.timeout(40):
+        while not await other.fetchval(waiting):
+            assert not migrating.done()
+        await asyncio.sleep(0.3)
+        assert not migrating.done()
+        await other.close()
+        await migrating
+
+
+async def test_what_the_database_refuses_is_one_line_and_no_traceback(postgres_url: str) -> None:
+    administrator = await asyncpg.connect(postgres_url)
+    name = f"weak_{new_id()[-12:]}"
+    await administrator.execute(f"CREATE ROLE {name} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    try:
+        host = postgres_url.rpartition("@")[2]
+        with pytest.raises(schema.SchemaRefused, match="permission denied for schema public"):
+            await schema.migrate(f"postgresql://{name}@{host}")
+    finally:
+        await administrator.execute(f"DROP ROLE {name}")
+        await administrator.close()
+
+
+async def test_tables_in_use_are_unavailable(postgres_url: str) -> None:
+    def lock(connection: Connection) -> None:
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '50ms'")
+        connection.exec_driver_sql("LOCK TABLE used")
+
+    reader = await asyncpg.connect(postgres_url)
+    await reader.execute("CREATE TABLE used (it INTEGER)")
+    async with reader.transaction():
+        await reader.execute("LOCK TABLE used")
+        with pytest.raises(Unavailable):
+            await schema._with_connection(postgres_url, lock)
+    await reader.close()
 
 
 async def test_a_database_that_is_away_is_unavailable(tmp_path: Path) -> None:

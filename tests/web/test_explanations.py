@@ -39,13 +39,16 @@ async def test_what_cannot_be_a_request_id_is_unknown(tenant: Tenant, address: s
 async def test_a_record_that_cannot_be_stored_does_not_end_the_others(
     tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tried = asyncio.Event()
+
     async def broken(*_: Any) -> None:
+        tried.set()
         raise ValueError
 
     with monkeypatch.context() as patched:
         patched.setattr("scim_server.storage.exchanges.keep", broken)
         await tenant.send("POST", "/Users", {"userName": "lost"}, X_Request_Id="lost")
-        await asyncio.sleep(0.5)  # the recorder has no signal
+        await asyncio.wait_for(tried.wait(), 40)
     await tenant.send("POST", "/Users", {"userName": "kept"}, X_Request_Id="kept")
 
     assert [record["status"] for record in await explained(tenant, "kept")] == [201]
