@@ -4,7 +4,7 @@
 Neither knows which request, command or import caused the change, so no route can be forgotten.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,32 +19,34 @@ from scim_server.events.model import (
     UserDeactivated,
     UserDeleted,
     UserReactivated,
+    Values,
 )
 from scim_server.events.subject import Template
 
 
-def derive(kind: str, before: Snapshot | None, after: Snapshot | None) -> list[Event]:
+def derive(kind: str, before: Snapshot | None, after: Snapshot | None, let_out: Sequence[str] = ()) -> list[Event]:
     """What happened to a resource of type `kind` ("User", "Group" or a configured one) between two snapshots.
 
-    None stands for "does not exist". Nothing is derived from equal snapshots.
+    None stands for "does not exist". Nothing is derived from equal snapshots. `let_out` names the attributes, those
+    of extensions with their URN, whose values the tenant lets out.
     """
     if kind == "User":
-        return _user(before, after)
+        return _user(before, after, let_out)
     if kind == "Group":
-        return _group(before, after)
+        return _group(before, after, let_out)
     return []
 
 
-def _user(before: Snapshot | None, after: Snapshot | None) -> list[Event]:
+def _user(before: Snapshot | None, after: Snapshot | None, let_out: Sequence[str]) -> list[Event]:
     if after is None:
         return [UserDeleted(before)] if before else []
     if before is None:
-        created: list[Event] = [UserCreated(after)]
+        created: list[Event] = [UserCreated(after, _values(None, after, let_out))]
         return created if after.active else [*created, UserDeactivated(after, reason="created-inactive")]
     events: list[Event] = []
     changed = tuple(name for name in _changed(before, after) if name != "active")
     if changed:
-        events.append(UserChanged(after, changed))
+        events.append(UserChanged(after, changed, _values(before, after, let_out)))
     if before.active and not after.active:
         events.append(UserDeactivated(after))
     elif after.active and not before.active:
@@ -52,18 +54,31 @@ def _user(before: Snapshot | None, after: Snapshot | None) -> list[Event]:
     return events
 
 
-def _group(before: Snapshot | None, after: Snapshot | None) -> list[Event]:
+def _group(before: Snapshot | None, after: Snapshot | None, let_out: Sequence[str]) -> list[Event]:
     if after is None:
         return [GroupDeleted(before)] if before else []
     if before is None:
-        return [GroupCreated(after)]
+        return [GroupCreated(after, _values(None, after, let_out))]
     changed = _changed(before, after)
-    return [GroupChanged(after, changed)] if changed else []
+    return [GroupChanged(after, changed, _values(before, after, let_out))] if changed else []
 
 
 def _changed(before: Snapshot, after: Snapshot) -> tuple[str, ...]:
     names = before.document.keys() | after.document.keys()
     return tuple(sorted(n for n in names if before.document.get(n) != after.document.get(n)))
+
+
+def _values(before: Snapshot | None, after: Snapshot, let_out: Sequence[str]) -> Values:
+    pairs = ((name, _value(before, name), _value(after, name)) for name in let_out)
+    return {name: {"old": old, "new": new} for name, old, new in pairs if old != new}
+
+
+def _value(snapshot: Snapshot | None, name: str) -> Any:
+    if snapshot is None:
+        return None
+    urn, _, attribute = name.rpartition(":")
+    holder = snapshot.document.get(urn) if urn else snapshot.document
+    return holder.get(attribute) if isinstance(holder, Mapping) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,18 @@
 """The facts that leave this server, as frozen dataclasses. Their docstrings are the public documentation.
 
 `type` is the name in a webhook's body and in the event feed. Personal data in an event is limited to the three
-identifiers a CRM needs to find the person and, for changes, the names (never the values) of what changed.
+identifiers a CRM needs to find the person, the names of what changed, and the values that the tenant lets out.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
 Credential = Literal["session", "refresh_token", "api_key"]
 KINDS: tuple[Credential, ...] = get_args(Credential)
 """What a CRM lets people in by: somebody who leaves loses all of it."""
+Values = Mapping[str, Mapping[Literal["old", "new"], Any]]
+"""Of attributes whose values may leave and differ: before and after, None where there was or is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +43,25 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class UserCreated(Event):
-    """`user.created`: a user exists from now on. Data: id, externalId, userName, active."""
+    """`user.created`: a user exists from now on. Data: id, externalId, userName, active, values."""
 
     type = "user.created"
+    values: Values = field(default_factory=dict)
 
     def data(self) -> dict[str, Any]:
-        return {**_identity(self.resource), "active": self.resource.active}
+        return {**_identity(self.resource), "active": self.resource.active, **_let_out(self.values)}
 
 
 @dataclass(frozen=True, slots=True)
 class UserChanged(Event):
-    """`user.updated`: attributes changed. Data: id, externalId, userName, changed (attribute names)."""
+    """`user.updated`: attributes changed. Data: id, externalId, userName, changed (attribute names), values."""
 
     type = "user.updated"
     changed: tuple[str, ...] = ()
+    values: Values = field(default_factory=dict)
 
     def data(self) -> dict[str, Any]:
-        return {**_identity(self.resource), "changed": list(self.changed)}
+        return {**_identity(self.resource), "changed": list(self.changed), **_let_out(self.values)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,23 +112,25 @@ class SessionsRevoked(Event):
 
 @dataclass(frozen=True, slots=True)
 class GroupCreated(Event):
-    """`group.created`. Data: id, externalId, displayName."""
+    """`group.created`. Data: id, externalId, displayName, values."""
 
     type = "group.created"
+    values: Values = field(default_factory=dict)
 
     def data(self) -> dict[str, Any]:
-        return _group(self.resource)
+        return {**_group(self.resource), **_let_out(self.values)}
 
 
 @dataclass(frozen=True, slots=True)
 class GroupChanged(Event):
-    """`group.updated`: attributes other than members changed. Data: id, externalId, displayName, changed."""
+    """`group.updated`: attributes other than members changed. Data: id, externalId, displayName, changed, values."""
 
     type = "group.updated"
     changed: tuple[str, ...] = ()
+    values: Values = field(default_factory=dict)
 
     def data(self) -> dict[str, Any]:
-        return {**_group(self.resource), "changed": list(self.changed)}
+        return {**_group(self.resource), "changed": list(self.changed), **_let_out(self.values)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +185,10 @@ def _identity(resource: Snapshot) -> dict[str, Any]:
 
 def _group(resource: Snapshot) -> dict[str, Any]:
     return _present(resource, ("externalId", "displayName"))
+
+
+def _let_out(values: Values) -> dict[str, Any]:
+    return {"values": values} if values else {}
 
 
 def _present(resource: Snapshot, names: tuple[str, ...]) -> dict[str, Any]:

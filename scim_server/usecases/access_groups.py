@@ -101,7 +101,7 @@ def _entitle(
     if entitled == user.entitled or not user.active:
         return Said(entitlements=guard)
     before, after = Snapshot(user.id, document, not entitled), Snapshot(user.id, document, entitled)
-    said = say(deployment, caller.tenant, "User", before, after)
+    said = say(deployment, caller, "User", before, after)
     return replace(
         said,
         messages=tuple(replace(message, resource_id=user.id) for message in said.messages),

@@ -20,6 +20,7 @@ from scim_server.storage import subjects
 from scim_server.storage.change import FEED, Change, Committed, Companion, Entitlement, Loss, Message, Queued
 from scim_server.storage.database import Stale
 from scim_server.storage.subjects import Owner
+from scim_server.usecases.access import Caller
 from scim_server.usecases.deployment import Delivered, Deployment, Subscriber
 
 _log = logging.getLogger(__name__)
@@ -64,9 +65,10 @@ class Said:
     entitlements: tuple[Entitlement, ...] = ()
 
 
-def say(deployment: Deployment, tenant: str, kind: str, before: Snapshot | None, after: Snapshot | None) -> Said:
-    """What the stores of a tenant must hear of a change from `before` to `after`."""
-    events = derive(kind, before, after)
+def say(deployment: Deployment, caller: Caller, kind: str, before: Snapshot | None, after: Snapshot | None) -> Said:
+    """What the stores of the caller's tenant must hear of a change from `before` to `after`."""
+    tenant = caller.tenant
+    events = derive(kind, before, after, caller.options.event_values)
     if not events:
         return Said()
     ends = any(event.type in ("user.deactivated", "user.deleted") for event in events)

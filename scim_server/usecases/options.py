@@ -30,6 +30,7 @@ class TenantOptions:
     protected_accounts: tuple[str, ...] = ()
     brake_hold: int = 0
     request_log_days: int = 7
+    event_values: tuple[str, ...] = ()
     resource_types: tuple[str, ...] = ()
     schemas: str = ""
 
@@ -156,6 +157,12 @@ OPTIONS: tuple[Option, ...] = (
         "0 to 365",
         "How long requests that write are kept, masked, for `scim-server request show`. 0: not at all.",
         _days,
+    ),
+    Option(
+        "event_values",
+        "names of attributes, separated by commas",
+        "Whose old and new values leave with events; of all others an event has the names only.",
+        _list,
     ),
     Option(
         "brake_hold",

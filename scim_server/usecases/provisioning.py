@@ -324,7 +324,7 @@ async def _consequences(
     """What a change means beyond the resource: events and standings, access that hangs on groups, the brake."""
     if rt.name == "User":
         refuse_to_harm(caller, before, after)
-    said = say(deployment, caller.tenant, rt.name, before, after)
+    said = say(deployment, caller, rt.name, before, after)
     if rt.name == "Group":
         if plan and after is not None:
             event = MembershipChanged(after, tuple(plan.come), tuple(plan.go), replaced=plan.replace)

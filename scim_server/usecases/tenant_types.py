@@ -7,12 +7,14 @@ from functools import cache
 
 import orjson
 
-from scim_server.protocol.attributes import ResourceType
+from scim_server.protocol.attributes import AttributeRef, ResourceType
 from scim_server.protocol.errors import Unavailable
+from scim_server.protocol.notation import notation, resolve
 from scim_server.protocol.schema_json import DeclarationError, load
 from scim_server.usecases.options import TenantOptions
 
 _ALWAYS = ("user", "group")
+_TOLD_OTHERWISE = ("active", "members")  # by events of their own
 
 
 def types_of(types: tuple[ResourceType, ...], options: TenantOptions) -> tuple[ResourceType, ...]:
@@ -43,10 +45,24 @@ def faults(types: tuple[ResourceType, ...], options: TenantOptions) -> list[str]
         if name.lower() not in (*declared, "none")
     ]
     try:
-        _extended(_chosen(types, options.resource_types), options.schemas)
+        had = _extended(_chosen(types, options.resource_types), options.schemas)
     except DeclarationError as fault:
-        problems += fault.problems
-    return problems
+        return problems + fault.problems
+    told_of = [rt for rt in had if rt.name.lower() in _ALWAYS]
+    return problems + [said for name in options.event_values if (said := _cannot_leave(name, told_of))]
+
+
+def _cannot_leave(name: str, types: list[ResourceType]) -> str | None:
+    refs = [ref for rt in types if isinstance(ref := resolve(name, rt), AttributeRef)]
+    if not refs:
+        return f"event_values: {name} is no attribute of User or Group"
+    ref = refs[0]
+    if ref.sub is not None or notation(ref) != name:
+        return f"event_values: {name} is to be written {notation(AttributeRef(ref.extension, ref.attribute))}"
+    parts = (ref.attribute, *ref.attribute.sub_attributes)
+    if name in _TOLD_OTHERWISE or ref.attribute.mutability == "readOnly" or any(p.returned == "never" for p in parts):
+        return f"event_values: {name} cannot be in an event"
+    return None
 
 
 @cache

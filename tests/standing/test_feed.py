@@ -13,11 +13,14 @@ from storage.opened import Tenant as Made
 from storage.opened import rows
 
 from scim_server.clock import new_id
+from scim_server.protocol.schemas import ENTERPRISE_URN, GROUP, USER
 from scim_server.storage.change import Message
 from scim_server.storage.database import Database
 from scim_server.storage.feed import entries
 from scim_server.storage.outbox import forget
 from scim_server.storage.tables import outbox
+from scim_server.usecases.options import TenantOptions
+from scim_server.usecases.tenant_types import faults
 
 EVENTS = f"{BASE.removesuffix('/scim/v2')}/events"
 
@@ -73,6 +76,46 @@ async def test_each_change_is_an_event(firm: Firm) -> None:
         "userName": person.user_name,
         "changed": ["title"],
     }
+
+
+async def test_values_leave_where_the_tenant_lets_them_out(house: House) -> None:
+    department = f"{ENTERPRISE_URN}:department"
+    firm = await house.firm(f"event_values=title,displayName,{department}")
+    person = await firm.hire()
+    group = await firm.group("Sales", person)
+    changes = {"title": "CEO", "nickName": "Boss", department: "Board"}
+    await firm.idp.patch(f"/Users/{person.id}", {"op": "replace", "value": changes})
+    await firm.idp.patch(f"/Users/{person.id}", {"op": "remove", "path": "title"})
+    await firm.idp.patch(f"/Users/{person.id}", {"op": "replace", "path": "nickName", "value": "Chief"})
+    await firm.idp.patch(f"/Groups/{group}", {"op": "replace", "path": "displayName", "value": "Selling"})
+    told = [(event["type"], event["data"].get("values")) for event in await everything(firm)]
+    assert told == [
+        ("user.created", None),
+        ("group.created", {"displayName": {"old": None, "new": "Sales"}}),
+        ("group.members_changed", None),
+        ("user.updated", {"title": {"old": None, "new": "CEO"}, department: {"old": None, "new": "Board"}}),
+        ("user.updated", {"title": {"old": "CEO", "new": None}}),
+        ("user.updated", None),
+        ("group.updated", {"displayName": {"old": "Sales", "new": "Selling"}}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("shoeSize", "is no attribute of User or Group"),
+        (ENTERPRISE_URN, "is no attribute of User or Group"),
+        ("department", f"is to be written {ENTERPRISE_URN}:department"),
+        ("TITLE", "is to be written title"),
+        ("name.givenName", "is to be written name"),
+        ("password", "cannot be in an event"),
+        ("active", "cannot be in an event"),
+        ("members", "cannot be in an event"),
+        ("groups", "cannot be in an event"),
+    ],
+)
+def test_what_cannot_leave_is_refused(name: str, why: str) -> None:
+    assert faults((USER, GROUP), TenantOptions(event_values=("title", name))) == [f"event_values: {name} {why}"]
 
 
 async def test_access_by_groups_is_told_too(house: House) -> None:
