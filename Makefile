@@ -71,7 +71,7 @@ lock: .venv/bin/python ## resolve pyproject.toml again into requirements.lock (A
 	$(BIN)/python -m venv build/lock
 	build/lock/bin/python -m pip install --quiet $(UV)
 	$(COMPILE) --all-extras --output-file requirements.lock $(ARGS)
-	$(COMPILE) --extra build --constraint requirements.lock --no-annotate --output-file requirements-server.lock
+	$(COMPILE) --extra build --extra mysql --constraint requirements.lock --no-annotate --output-file requirements-server.lock
 
 clean: ## remove .venv, build output and caches (not your databases)
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

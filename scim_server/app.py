@@ -18,7 +18,7 @@ from scim_server.dispatch.echoes import Echoes
 from scim_server.dispatch.joined import joined
 from scim_server.dispatch.sentinels import Sentinels
 from scim_server.dispatch.tally import Tally
-from scim_server.dispatch.terminator import SESSION_DAYS, Line, Terminator
+from scim_server.dispatch.terminator import SESSION_DAYS, Line, Terminator, slots
 from scim_server.dispatch.watch import Watch
 from scim_server.dispatch.worker import Worker
 from scim_server.protocol.errors import ScimError, Unavailable
@@ -68,13 +68,14 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Parts]:
         stack.push_async_callback(database.aclose)
         lines: dict[str, Line] = {}
         for config in settings.session_stores:
+            share = slots(len(settings.session_stores))
             store = open_store(config)
             stack.push_async_callback(store.aclose)
             http = config.kind == "webhook"
             days = config.max_session_days if isinstance(config, RedisSettings) else SESSION_DAYS
             tally = Tally(config.ends or "any")
             lines[config.name] = Line(
-                store, budget_s=config.budget_ms / 1000, http=http, session_days=days, tally=tally
+                store, budget_s=config.budget_ms / 1000, http=http, slots=share, session_days=days, tally=tally
             )
         terminator = Terminator(database, lines)
         stack.push_async_callback(terminator.drain)

@@ -24,7 +24,8 @@ from scim_server.storage.outbox import Claimed, Settlement, settle, silences
 from scim_server.usecases.deployment import Delivered
 
 BUDGET_S = 0.150
-IN_FLIGHT = 8  # at most of one store: its connections are few, and more would only wait there
+IN_FLIGHT = 64  # at most, of all stores
+SHARE = 8  # at most of one store: its connections are few, and more would only wait there
 SESSION_DAYS = 32
 _log = logging.getLogger(__name__)
 
@@ -38,9 +39,14 @@ class Line:
     breaker: Breaker = field(default_factory=Breaker)
     budget_s: float = BUDGET_S
     http: bool = False
-    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SHARE))
     session_days: int = SESSION_DAYS
     tally: Tally = field(default_factory=Tally)
+
+
+def slots(stores: int) -> asyncio.Semaphore:
+    """The share of one of so many stores in what may be in flight."""
+    return asyncio.Semaphore(max(1, min(SHARE, IN_FLIGHT // stores)))
 
 
 class Terminator:

@@ -8,7 +8,7 @@ from dispatch.deliveries import Mailbox, ToldStore, away, lines, never
 from services.postgres import PostgresServer
 
 from scim_server.dispatch.breaker import FAILURES, Breaker
-from scim_server.dispatch.terminator import IN_FLIGHT, Line, Terminator
+from scim_server.dispatch.terminator import IN_FLIGHT, SHARE, Line, Terminator, slots
 from scim_server.dispatch.worker import Worker
 from scim_server.sessions.port import Delivery, Done, Outcome, Refused, Retry
 from scim_server.storage import schema
@@ -69,7 +69,7 @@ async def test_a_crowd_on_a_hung_store_is_answered_within_one_budget_and_other_s
     stuck = await mailbox.leave(*(f"p{n}" for n in range(100)), store="hung")
     quick = await mailbox.leave("ann", store="fine")
     crowd = asyncio.create_task(terminator.deliver_now("acme", stuck))
-    await hung.received(IN_FLIGHT)
+    await hung.received(SHARE)
     assert (await terminator.deliver_now("acme", quick)).outcomes == {quick[0].id: Done(1)}
     assert not crowd.done()
     answered = await crowd
@@ -77,14 +77,20 @@ async def test_a_crowd_on_a_hung_store_is_answered_within_one_budget_and_other_s
     outcomes = answered.outcomes
     assert len(outcomes) == 100
     assert all(isinstance(outcome, Retry) for outcome in outcomes.values())
-    assert len(hung.deliveries) < IN_FLIGHT + FAILURES  # until the breaker is open, a slot that comes free is taken
+    assert len(hung.deliveries) < SHARE + FAILURES  # until the breaker is open, a slot that comes free is taken
+
+
+@pytest.mark.parametrize(("stores", "share"), [(1, SHARE), (8, SHARE), (16, 4), (100, 1)])
+def test_many_stores_share_what_may_be_in_flight(stores: int, share: int) -> None:
+    assert slots(stores)._value == share
+    assert share == 1 or share * stores <= IN_FLIGHT
 
 
 async def test_waiting_for_our_own_slots_is_not_held_against_the_store(mailbox: Mailbox) -> None:
     store = ToldStore()
 
     async def first_ones_only(delivery: Delivery) -> Outcome:
-        if len(store.deliveries) > IN_FLIGHT:  # who got a slot late, and too little of the budget
+        if len(store.deliveries) > SHARE:  # who got a slot late, and too little of the budget
             return await never(delivery)
         await asyncio.sleep(0.1)
         return Done(1)
@@ -92,7 +98,7 @@ async def test_waiting_for_our_own_slots_is_not_held_against_the_store(mailbox: 
     store.answer = first_ones_only
     made = lines(store, budget_s=2)
     terminator = Terminator(mailbox.database, made)
-    await terminator.deliver_now("acme", await mailbox.leave(*(f"p{n}" for n in range(IN_FLIGHT + 5))))
+    await terminator.deliver_now("acme", await mailbox.leave(*(f"p{n}" for n in range(SHARE + 5))))
     assert not made["crm"].breaker.is_open
 
 
