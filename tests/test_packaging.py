@@ -11,6 +11,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from scim_server.settings import Settings
+
 ROOT = Path(__file__).parents[1]
 LOCKS = ["requirements.lock", "requirements-server.lock"]
 
@@ -61,6 +63,16 @@ def test_every_container_of_compose_is_locked_down() -> None:
         assert "cap_drop: [ALL]" in container
         assert "no-new-privileges:true" in container
         assert not re.search(r"(PASSWORD|TOKEN): (?!\"\$\{)", container), "secrets come from the environment"
+
+
+def test_compose_mounts_the_configuration_as_a_file() -> None:
+    """Compose refuses inline `content` in a container whose root is read-only."""
+    config = (ROOT / "compose.yaml").read_text().split("\nconfigs:\n")[1]
+    file = re.search(r"^    file: \./(\S+)", config, re.MULTILINE)
+    assert file is not None
+    assert "content:" not in config
+    settings = Settings.load({"SCIM_CONFIG": str(ROOT / file[1])})
+    assert [store.name for store in settings.session_stores] == ["crm-redis"]
 
 
 def test_the_image_runs_without_rights_and_says_whether_it_is_well() -> None:

@@ -79,7 +79,7 @@ def _prepare_schema(settings: Settings) -> None:
         except Unavailable as problem:
             if time.monotonic() > deadline:
                 raise
-            say(f"{problem.detail} Trying again for {deadline - time.monotonic():.0f} seconds.")
+            say(f"{problem.detail}; trying again for {deadline - time.monotonic():.0f} seconds.")
             time.sleep(1)
             continue
         if missing:

@@ -87,17 +87,11 @@ def show_(user: User, tenant: str = TENANT, as_json: bool = AS_JSON) -> None:
                 found = await parts.lines[subscriber.name].store.show(tenant, subject)
             except StoreUnreachable as problem:
                 raise Failure(f"Session store {problem}") from None
+            what = {"store": subscriber.name, "ends": ends, "subject": subject}
+            nothing = "cannot be listed" if found is None else "none listed"
             rows += [
-                {
-                    "store": subscriber.name,
-                    "ends": ends,
-                    "subject": subject,
-                    "kind": one.kind,
-                    "id": one.id,
-                    "expires_in_s": one.expires_in_s,
-                }
-                for one in found
-            ] or [{"store": subscriber.name, "ends": ends, "subject": subject, "kind": "none listed"}]
+                {**what, "kind": one.kind, "id": one.id, "expires_in_s": one.expires_in_s} for one in found or ()
+            ] or [{**what, "kind": nothing}]
         return rows
 
     show(with_deployment(work), as_json, ("store", "ends", "subject", "kind", "id", "expires_in_s"))

@@ -22,7 +22,7 @@ from scim_server.protocol.schema_json import DeclarationError
 from scim_server.sessions.registry import StoreConfigError
 from scim_server.settings import Settings, SettingsError
 from scim_server.storage.access import TenantRow, tenant_named
-from scim_server.storage.schema import SchemaRefused, pending
+from scim_server.storage.schema import SchemaRefused, missing_file, pending
 from scim_server.usecases.access import Caller
 from scim_server.usecases.options import OptionError, TenantOptions
 
@@ -77,6 +77,11 @@ def with_deployment(work: Callable[[Parts], Awaitable[Result]]) -> Result:
 
     async def run() -> Result:
         settings = load_settings()
+        if (file := missing_file(settings.database_url)) is not None:
+            raise Failure(
+                f"There is no database {file}: run this where the server runs, or set SCIM_DATABASE_URL as it does;"
+                " scim-server migrate makes a new one."
+            )
         missing = await pending(settings.database_url)
         if missing:
             raise Failure("The database schema is not up to date; run: scim-server migrate")

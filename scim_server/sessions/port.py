@@ -129,8 +129,8 @@ class SessionStore(Protocol):
     async def check(self, tenant: str) -> list[Finding]:
         """Prove rights, index, key pattern and round-trip time with a canary subject; leave nothing behind."""
 
-    async def show(self, tenant: str, subject: str) -> list[SessionInfo]:
-        """What a kill would hit now. Raises StoreUnreachable."""
+    async def show(self, tenant: str, subject: str) -> list[SessionInfo] | None:
+        """What a kill would hit now; None where sessions cannot be named. Raises StoreUnreachable."""
 
     async def fingerprint(self) -> str | None:
         """Changes when the store lost or may have lost data (run id, replication id); None if it cannot tell.

@@ -24,7 +24,6 @@ from scim_server.sessions.port import (
     Outcome,
     Refused,
     Retry,
-    SessionInfo,
     Trial,
     unfit,
 )
@@ -88,9 +87,8 @@ class PythonStore:
         hint = "a subject without sessions is done with none, and no error"
         return [Finding(False, f"{self.name}: the function failed: {why}", hint)]
 
-    async def show(self, tenant: str, subject: str) -> list[SessionInfo]:
-        """Nothing: functions end sessions, they do not name them."""
-        return []
+    async def show(self, tenant: str, subject: str) -> None:
+        """None: functions end sessions, they do not name them."""
 
     async def fingerprint(self) -> str | None:
         """None: only the CRM knows."""

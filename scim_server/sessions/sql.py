@@ -21,7 +21,6 @@ from scim_server.sessions.port import (
     Outcome,
     Refused,
     Retry,
-    SessionInfo,
     StoreUnreachable,
     Trial,
     unfit,
@@ -132,9 +131,8 @@ class SqlStore:
                 return [Finding(False, f"{self.name}: {problem}")]
         return []
 
-    async def show(self, tenant: str, subject: str) -> list[SessionInfo]:
-        """Nothing: statements end sessions, they do not name them."""
-        return []
+    async def show(self, tenant: str, subject: str) -> None:
+        """None: statements end sessions, they do not name them."""
 
     async def fingerprint(self) -> str | None:
         """Of every database in use. Raise StoreUnreachable."""

@@ -17,7 +17,7 @@ import orjson
 from scim_server.clock import new_id, now_ms
 from scim_server.sessions.config import WebhookSettings
 from scim_server.sessions.outgoing import Forbidden, Target, pinned
-from scim_server.sessions.port import Delivery, Done, Finding, Gate, Outcome, Refused, Retry, SessionInfo, Trial
+from scim_server.sessions.port import Delivery, Done, Finding, Gate, Outcome, Refused, Retry, Trial
 from scim_server.sessions.signing import signed_headers, signing_key
 
 _READ_AT_MOST: Final = 64 * 1024
@@ -82,9 +82,8 @@ class WebhookStore:
             else Finding(True, f"{self.name}: a forged message was refused"),
         ]
 
-    async def show(self, tenant: str, subject: str) -> list[SessionInfo]:
-        """Nothing: only the CRM knows."""
-        return []
+    async def show(self, tenant: str, subject: str) -> None:
+        """None: only the CRM knows."""
 
     async def fingerprint(self) -> str | None:
         """None: only the CRM knows."""

@@ -44,6 +44,12 @@ async def pending(url: str) -> list[str]:
     return found
 
 
+def missing_file(url: str) -> Path | None:
+    """The file of a SQLite database that nobody has made yet: to look into it would make it."""
+    path = sqlite_path(url).absolute() if url.startswith("sqlite") else None
+    return path if path and not path.exists() else None
+
+
 async def is_empty(url: str) -> bool:
     """Whether no version has ever run."""
     current: list[str | None] = []
@@ -58,7 +64,8 @@ async def _with_connection(url: str, work: Callable[[Connection], None]) -> None
             with file.begin() as connection:
                 work(connection)
         except DatabaseError as problem:
-            raise Unavailable(f"The database file cannot be used: {problem.orig}") from problem
+            path = sqlite_path(url).absolute()
+            raise Unavailable(f"The database file {path} cannot be used: {problem.orig}") from problem
         return
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(plain_url(url), timeout=5), poolclass=NullPool

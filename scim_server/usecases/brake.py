@@ -41,6 +41,12 @@ async def examine(deployment: Deployment, caller: Caller, said: Said) -> Said:
         )
     if not caller.options.brake_hold or recent <= _limit(base, caller.options.brake_hold):
         return said
+    _log.warning(
+        "kills of tenant %s are held, these people's sessions go on: scim-server brake list, approve or reject "
+        "--tenant %s",
+        caller.tenant,
+        caller.tenant,
+    )
     kept = tuple(replace(m, held=True) if m.action == "terminate" else m for m in said.messages)
     return replace(said, messages=kept)
 

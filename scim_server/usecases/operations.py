@@ -10,6 +10,7 @@ from scim_server.events.model import KINDS, Credential, SessionsRevoked, Snapsho
 from scim_server.protocol import filter as filters
 from scim_server.protocol import patch as patching
 from scim_server.protocol.attributes import INTEROP
+from scim_server.protocol.path import parse_names
 from scim_server.protocol.schemas import USER
 from scim_server.sessions.port import Finding
 from scim_server.storage import listing, resources
@@ -109,6 +110,10 @@ async def check_subjects(deployment: Deployment, tenant_id: str, tenant: str, su
     """Whether the tenant's active users have what a store's subject template needs, by the newest thousand of them."""
     lacking, looked_at = await _lacking(deployment, tenant_id, tenant, subscriber)
     text = subscriber.template.text
+    for name in subscriber.template.names():
+        # An extension may be the tenant's own, and its attribute not declared here.
+        if name != "tenant" and ":" not in name and not parse_names([name], USER):
+            return [Finding(False, f"subject {text}: users have no attribute {name}", "correct the store's subject")]
     if not looked_at:
         return [Finding(True, f"subject {text}: no active users yet")]
     if not lacking:

@@ -366,7 +366,9 @@ async def test_show_names_live_sessions_without_giving_them_away(bench: RedisBen
     await bench.log_in("ann", "s1")
     await bench.redis.expire("sess:s1", 100)
     await bench.redis.sadd(f"scim:idx:{TENANT}:ann", "expired-long-ago")
-    (session,) = await bench.store.show(TENANT, "ann")
+    shown = await bench.store.show(TENANT, "ann")
+    assert shown is not None
+    (session,) = shown
     assert session == SessionInfo("session", hashlib.sha256(b"s1").hexdigest()[:12], session.expires_in_s)
     assert session.expires_in_s in (99, 100)
     assert await bench.alive("ann") == {"s1"}

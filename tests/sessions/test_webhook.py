@@ -263,7 +263,7 @@ async def test_the_check_wants_forged_messages_refused(receiver: Receiver, store
 
 async def test_there_are_no_gates_and_sessions_to_ask_for(receiver: Receiver, store: SessionStore) -> None:
     outcome: Outcome = await store.assert_gates(TENANT, [("ann", Gate(1, True, 1))])
-    assert (outcome, await store.show(TENANT, "ann"), await store.fingerprint()) == (Done(), [], None)
+    assert (outcome, await store.show(TENANT, "ann"), await store.fingerprint()) == (Done(), None, None)
     assert receiver.requests == []
 
 

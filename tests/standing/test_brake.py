@@ -59,8 +59,11 @@ async def test_beyond_that_it_alerts_and_without_a_hold_it_goes_on(
     assert f"21 of 22 users of tenant {firm.idp.row.name} lost access within 10 minutes" in caplog.text
 
 
-async def test_what_is_held_is_stored_as_inactive_and_changes_nothing_in_the_store(cautious: Firm) -> None:
+async def test_what_is_held_is_stored_as_inactive_and_changes_nothing_in_the_store(
+    cautious: Firm, caplog: pytest.LogCaptureFixture
+) -> None:
     (person,) = await held_people(cautious, 1)
+    assert caplog.text.count(f"kills of tenant {cautious.idp.row.name} are held") == 1
     assert not await cautious.is_active(person)
     assert cautious.crm.alive(person.subject) == 3
     assert cautious.crm.gate(person.subject) is None

@@ -154,4 +154,5 @@ async def test_a_revocation_may_name_what_it_ends(firm: Firm) -> None:
     assert "done; sessions=3" in out
     (shown,) = listed(firm, "sessions", "show", person.user_name)
     assert shown["ends"] == "session"
+    assert shown["kind"] == "cannot be listed", "an empty list would say that the key is wrong"
     run(firm, "sessions", "revoke", person.user_name, "--kind", "cookie", code=2)

@@ -162,17 +162,28 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
     assert said.splitlines() == [f"Cannot listen on 127.0.0.1:{port} (Address already in use); see --host and --port."]
 
 
+def command(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "scim_server", *arguments], cwd=folder,
+        env={**os.environ, "SCIM_DATABASE_URL": "sqlite:///scim.db"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
 def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
     file = tmp_path / "scim.db"
     file.write_bytes(b"no database at all " * 200)
-    command = [sys.executable, "-m", "scim_server", "status"]
-    done = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, "SCIM_DATABASE_URL": f"sqlite:///{file}"}, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
+    done = command(tmp_path, "status")
 
     assert done.returncode == 1
-    assert done.stderr == "The database file cannot be used: file is not a database\n"
+    assert done.stderr == f"The database file {file} cannot be used: file is not a database\n"
+
+
+def test_a_command_in_the_wrong_folder_makes_no_database(tmp_path: Path) -> None:
+    done = command(tmp_path, "user", "deactivate", "ada@example.com")
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert f"There is no database {tmp_path}/scim.db" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_all_faults_of_the_configuration_are_said_at_once(tmp_path: Path) -> None:
