@@ -225,7 +225,8 @@ class RedisSettings(StoreSettings):
 
 class SqlSettings(StoreSettings):
     """`kind = "sql"`. `gate_statement = "default"` writes the table `scim_gate`; a statement of your own must only
-    move forward, and `gate_query` (epoch, denied of a subject) lets late repeats spare newer logins.
+    move forward, and `gate_query` (epoch, denied of a subject) lets late repeats spare newer logins. `user_statements`
+    follow each gate that was written, to deny and to let in again, and bring the CRM's own row of the user in line.
     `same_commit` None: in the server's own commits if the address is the server's, role and options included."""
 
     kind: Literal["sql"]
@@ -235,6 +236,7 @@ class SqlSettings(StoreSettings):
     statements: Annotated[tuple[Sql, ...], BeforeValidator(_listed)] = ()
     gate_statement: Literal["default"] | Sql | None = None
     gate_query: Sql | None = None
+    user_statements: Annotated[tuple[Sql, ...], BeforeValidator(_listed)] = ()
     timeout_ms: int = Field(default=5_000, ge=1, le=600_000)
     same_commit: bool | None = None
 
@@ -260,9 +262,11 @@ class SqlSettings(StoreSettings):
     def _coherent(self) -> Self:
         if not self.statements and self.gate_statement is None:
             raise ValueError("give statements, gate_statement or both")
-        for statement in self.statements:
+        for statement in (*self.statements, *self.user_statements):
             if "subject" not in statement.names():
                 raise ValueError("a statement without :subject would end everybody's sessions")
+        if self.user_statements and self.gate_statement is None:
+            raise ValueError("user_statements follow the gate: give a gate_statement, too")
         if isinstance(self.gate_statement, Statement) and "subject" not in self.gate_statement.names():
             raise ValueError("a gate_statement without :subject would stand for everybody")
         return self

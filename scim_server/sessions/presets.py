@@ -60,4 +60,15 @@ SQL: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     # The django-user-sessions backend: Django's own table hides the user inside a signed text.
     "django-db": {"statements": ["DELETE FROM user_sessions_session WHERE user_id = :subject"]},
+    # With whatever SESSION_ENGINE: Django asks at each request whether the user is active. The row follows the gate,
+    # which moves forward only: a message that comes late brings nobody back.
+    "django-user": {
+        "gate_statement": "default",
+        "user_statements": [
+            "UPDATE auth_user SET is_active ="
+            " NOT EXISTS (SELECT 1 FROM scim_gate WHERE subject = :subject AND denied = 1)"
+            " WHERE username = :subject"
+            " AND is_active = EXISTS (SELECT 1 FROM scim_gate WHERE subject = :subject AND denied = 1)"
+        ],
+    },
 }

@@ -170,9 +170,11 @@ class SqlStore:
 
     async def _bring_in_line(self, database: Runner, values: dict[str, Any], gate: Gate | None, ending: bool) -> int:
         stale = gate is not None and await self._write_gate(database, gate, values)
-        if not ending or stale or not self._settings.statements:
+        statements = (*self._settings.user_statements, *(self._settings.statements if ending else ()))
+        if stale or not statements:
             return 0
-        return sum(await database.execute(self._settings.statements, values))
+        changed = sum(await database.execute(statements, values))
+        return changed if ending else 0
 
     async def _write_gate(self, database: Runner, gate: Gate, values: dict[str, Any]) -> bool:
         """Whether the stored gate is newer and lets the subject in: what it has now are newer sessions."""
@@ -206,9 +208,10 @@ class SqlStore:
         values = _values(tenant, canary, gate)
         database = self._database(tenant)
         gate_statement = self._gate_statement(database)
-        statements = [*([gate_statement] if gate_statement else []), *self._settings.statements]
+        own = (*self._settings.user_statements, *self._settings.statements)
+        statements = [*([gate_statement] if gate_statement else []), *own]
         findings: list[Finding] = []
-        for statement in self._settings.statements:
+        for statement in own:
             if table := await database.unindexed(statement, values):
                 what = f"{self.name}: no index helps {statement.text[:60]!r}, every kill reads all of {table}"
                 findings.append(Finding(False, what, "CREATE INDEX on the column compared with :subject"))

@@ -16,6 +16,7 @@ from services.postgres import PostgresServer
 from services.processes import free_port
 from sessions.session_benches import TENANT, PostgresBench, SqliteBench, delivery, make_store
 
+from scim_server import guard
 from scim_server.sessions.port import Done, Gate, Refused, Retry, SessionStore, StoreUnreachable
 
 
@@ -355,6 +356,35 @@ async def test_presets_fit_sqlite(preset: str, tmp_path: Path, opened: list[Sess
     assert await opened[0].deliver(delivery(subject, 10)) == Done(sessions=0)
 
 
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+async def test_the_users_row_follows_the_gate(
+    database: str, postgres_url: str, tmp_path: Path, opened: list[SessionStore]
+) -> None:
+    url = postgres_url if database == "postgres" else f"sqlite:///{tmp_path}/crm.db"
+    opened.append(make_store(kind="sql", url=url, preset="django-user", subject="{userName}"))
+    crm = _store(url, "UPDATE auth_user SET username = username WHERE username = :subject AND is_active = TRUE")
+    opened.append(crm)
+    for statement in (
+        *guard.TABLES,
+        "CREATE TABLE auth_user (id integer PRIMARY KEY, username varchar(150) UNIQUE, is_active boolean)",
+        "INSERT INTO auth_user VALUES (1, 'ann', TRUE), (2, 'bob', TRUE)",
+    ):
+        await _run(url, statement)
+
+    async def active(name: str) -> bool:
+        return await crm.deliver(delivery(name, 10)) == Done(sessions=1)
+
+    assert all(finding.ok for finding in await opened[0].check(TENANT))
+    assert await opened[0].deliver(delivery("ann", 10)) == Done(sessions=1)
+    assert (await active("ann"), await active("bob")) == (False, True)
+    assert await opened[0].deliver(delivery("ann", 10)) == Done(sessions=0)
+    assert await opened[0].deliver(delivery("ann", 9, "lift")) == Done()  # late
+    assert not await active("ann")
+    assert await opened[0].deliver(delivery("ann", 11, "lift")) == Done()
+    assert await opened[0].deliver(delivery("ann", 10)) == Done()  # late
+    assert await active("ann")
+
+
 async def test_each_tenant_may_have_its_own_database(tmp_path: Path, opened: list[SessionStore]) -> None:
     benches = {tenant: SqliteBench(tmp_path / f"{tenant}.db") for tenant in (TENANT, "other")}
     opened += [bench.store for bench in benches.values()]
@@ -368,6 +398,17 @@ async def test_each_tenant_may_have_its_own_database(tmp_path: Path, opened: lis
 
 def _store(url: str, *statements: str, **more: Any) -> SessionStore:
     return make_store(kind="sql", url=url, statements=list(statements), **more)
+
+
+async def _run(url: str, statement: str) -> None:
+    if url.startswith("sqlite"):
+        with sqlite3.connect(url.removeprefix("sqlite:///")) as file:
+            file.execute(statement)
+        file.close()
+        return
+    connection = await asyncpg.connect(url)
+    await connection.execute(statement)
+    await connection.close()
 
 
 class _locked:
