@@ -4,7 +4,6 @@ import asyncio
 import os
 import socket
 import sys
-import tempfile
 import time
 from typing import Annotated
 
@@ -47,9 +46,6 @@ def serve(
         say("SQLite serves one process; use Postgres (SCIM_DATABASE_URL) for --workers above 1.")
         raise typer.Exit(2)
     _prepare_schema(settings)
-    if workers > 1:
-        # Metrics of several processes meet in files.
-        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="scim-metrics-"))
     address = [host or settings.host, str(settings.port if port is None else port)]
     _try_to_listen(*address)
     os.execv(sys.executable, [sys.executable, "-m", "scim_server.server", *address, str(workers)])  # noqa: S606

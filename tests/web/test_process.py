@@ -123,7 +123,10 @@ def test_clients_that_vanish_leave_no_traceback(tmp_path: Path) -> None:
     assert (code, "Traceback" in said) == (0, False), said[:2_000]
 
 
-def test_two_workers_share_a_postgres_that_they_migrate(tmp_path: Path, postgres_url: str) -> None:
+def test_two_workers_share_a_postgres_that_they_migrate(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with serving(tmp_path, "--workers", "2", database_url=postgres_url) as served:
         answers = [
             httpx.post(f"{served.base}/Users", headers=served.headers, json={"userName": f"u{number}"})
@@ -132,7 +135,9 @@ def test_two_workers_share_a_postgres_that_they_migrate(tmp_path: Path, postgres
         assert {answer.status_code for answer in answers} == {201}
         found = httpx.get(f"{served.base}/Users?count=0", headers=served.headers)
         assert found.json()["totalResults"] == 20
+        assert len(list(tmp_path.glob("scim-metrics-*/*.db"))) > 1
         assert served.stop()[0] == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_sqlite_refuses_a_second_worker(tmp_path: Path) -> None:
