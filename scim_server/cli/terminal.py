@@ -35,9 +35,7 @@ class Failure(Exception):
 
 def run_guarded(app: Callable[[], None]) -> NoReturn:
     """Run the command line; expected failures end in one line and exit code 1."""
-    if any(
-        "\udc80" <= letter <= "\udcff" for argument in sys.argv for letter in argument
-    ):  # Python's undecodable bytes
+    if any("\udc80" <= letter <= "\udcff" for letter in "".join(sys.argv)):  # how Python keeps what it cannot decode
         say("An argument is not UTF-8: set the terminal to it, and LC_ALL to C.UTF-8 for example.")
         sys.exit(2)
     try:

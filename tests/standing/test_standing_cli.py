@@ -139,13 +139,6 @@ async def test_the_option_brings_everybody_in_line(firm: Firm) -> None:
 
 
 @on_sqlite
-async def test_a_name_that_is_no_utf_8_is_one_line_of_error(firm: Firm) -> None:
-    out, err = run(firm, "user", "deactivate", "\udcff", code=1)
-
-    assert (out, err.count("\n")) == ("", 1)
-
-
-@on_sqlite
 async def test_a_revocation_may_name_what_it_ends(firm: Firm) -> None:
     person = await firm.hire()
     assert run(firm, "sessions", "revoke", person.user_name, "--kind", "api_key")[0] == "Session-Termination: none\n"
