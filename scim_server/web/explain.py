@@ -5,6 +5,7 @@ from functools import wraps
 from starlette.requests import Request
 from starlette.responses import Response
 
+from scim_server import log
 from scim_server.protocol.errors import NotFound, ScimError
 from scim_server.usecases import exchanges
 from scim_server.web.address import Endpoint
@@ -42,7 +43,7 @@ def _record(request: Request, status: int, error: str | None) -> None:
         method=request.method,
         path=scope["path"].replace("\0", "\ufffd"),  # no database takes a NUL
         status=status,
-        error=error,
+        error=error and log.mask(error),
         sent=sent,
         meant=scope.get("scim.meant", sent),
         quirks=tuple(noted.get("quirks", ())),

@@ -52,3 +52,12 @@ async def test_a_record_that_cannot_be_stored_does_not_end_the_others(
     await tenant.send("POST", "/Users", {"userName": "kept"}, X_Request_Id="kept")
 
     assert [record["status"] for record in await explained(tenant, "kept")] == [201]
+
+
+async def test_why_it_was_refused_names_nobody(tenant: Tenant) -> None:
+    await tenant.user("ada.lovelace@example.com")
+    await tenant.send("POST", "/Users", {"userName": "ada.lovelace@example.com"}, X_Request_Id="twice")
+
+    (record,) = await explained(tenant, "twice")
+    assert (record["status"], "userName" in record["error"]) == (409, True)
+    assert "lovelace" not in str(record)
