@@ -14,7 +14,7 @@ import httpx
 from sqlalchemy import select
 from storage.opened import rows
 from termination.crm import Crm, RedisCrm
-from termination.scene import Person, sessions_of, until
+from termination.scene import Person, sessions_of, store_is_known, until
 from web.serving import BASE, GROUP, USER, Server, Tenant, stamp
 
 from scim_server.app import Parts
@@ -41,6 +41,7 @@ class House:
 
     async def firm(self, *options: str) -> "Firm":
         """A new tenant."""
+        await store_is_known(self.parts.deployment.database)
         tenant = await self.server.tenant(*options)
         crm: Crm = self.crm
         if isinstance(self.crm, RedisCrm):

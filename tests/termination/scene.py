@@ -79,12 +79,8 @@ class Scene:
         return int((await rows(self.database, query))[0]["n"])
 
     async def store_is_known(self) -> None:
-        """Wait until a store that is new was told who had left: until then, that may end sessions, too."""
-        await until(self._is_known, 10)
-
-    async def _is_known(self) -> bool:
-        found = await rows(self.database, select(sentinel.c.stage, sentinel.c.lost))
-        return bool(found) and all((row["stage"], row["lost"]) == (None, None) for row in found)
+        """See `store_is_known`."""
+        await store_is_known(self.database)
 
     async def all_delivered(self, within_s: float) -> float:
         """Seconds until nothing waits any more."""
@@ -92,6 +88,16 @@ class Scene:
 
     async def _nothing_waits(self) -> bool:
         return await self.waiting() == 0
+
+
+async def store_is_known(database: Database) -> None:
+    """Wait until a store that is new was told who had left: until then, that may end sessions, too."""
+
+    async def is_known() -> bool:
+        found = await rows(database, select(sentinel.c.stage, sentinel.c.lost))
+        return bool(found) and all((row["stage"], row["lost"]) == (None, None) for row in found)
+
+    await until(is_known, 30)
 
 
 @asynccontextmanager
