@@ -41,7 +41,7 @@ class House:
 
     async def firm(self, *options: str) -> "Firm":
         """A new tenant."""
-        await store_is_known(self.parts.deployment.database)
+        await store_is_known(self.parts.deployment.database, self.crm.entry["name"])
         tenant = await self.server.tenant(*options)
         crm: Crm = self.crm
         if isinstance(self.crm, RedisCrm):

@@ -90,12 +90,14 @@ class Scene:
         return await self.waiting() == 0
 
 
-async def store_is_known(database: Database) -> None:
-    """Wait until a store that is new was told who had left: until then, that may end sessions, too."""
+async def store_is_known(database: Database, name: str | None = None) -> None:
+    """Wait until a store that is new was told who had left: until then, that may end sessions, too. Of all stores that
+    the database remembers, or of one."""
 
     async def is_known() -> bool:
-        found = await rows(database, select(sentinel.c.stage, sentinel.c.lost))
-        return bool(found) and all((row["stage"], row["lost"]) == (None, None) for row in found)
+        found = await rows(database, select(sentinel.c.store, sentinel.c.stage, sentinel.c.lost))
+        states = [(row["stage"], row["lost"]) for row in found if name in (None, row["store"])]
+        return bool(states) and set(states) == {(None, None)}
 
     await until(is_known, 30)
 
