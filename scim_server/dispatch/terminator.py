@@ -117,7 +117,7 @@ class Terminator:
                 message.id,
                 outcomes[message.id],
                 attempts=0,
-                age_ms=0,
+                tried_ms=0,
                 http=self._lines[message.store].http,
                 jitter=random.random(),  # noqa: S311 (spreads load, hides nothing)
             )
