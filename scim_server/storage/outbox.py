@@ -186,7 +186,8 @@ async def forget(database: Database, older_than: int, limit: int = 1000) -> int:
 
 async def adopt(database: Database) -> int:
     """After a restore into another database: what came along was first of all, in the order of its ids; how many rows.
-    Their positions were those of the other database, behind which whatever happens here would never be seen."""
+    Their positions were those of the other database, behind which whatever happens here would never be seen. All are
+    moved when one has to be: otherwise what was last there would come before what was earlier."""
     (rows,) = await database.write((_ADOPT, {}))
     return len(rows)
 
@@ -416,7 +417,7 @@ _FORGET = Statement(_forget)
 _ADOPT = Statement(
     lambda d: (
         update(outbox)
-        .where(outbox.c.position >= d.foreign_position())
+        .where(select(func.max(outbox.alias("any").c.position)).scalar_subquery() >= d.foreign_position())
         .values(position=literal_column("1"))
         .returning(outbox.c.id)
     )
