@@ -417,7 +417,10 @@ _FORGET = Statement(_forget)
 _ADOPT = Statement(
     lambda d: (
         update(outbox)
-        .where(select(func.max(outbox.alias("any").c.position)).scalar_subquery() >= d.foreign_position())
+        .where(
+            select(func.max(outbox.alias("any").c.position)).scalar_subquery() >= d.foreign_position(),
+            outbox.c.position > literal_column("1"),  # asked again of each row that another process has moved meanwhile
+        )
         .values(position=literal_column("1"))
         .returning(outbox.c.id)
     )
