@@ -140,7 +140,7 @@ async def test_the_option_brings_everybody_in_line(firm: Firm) -> None:
 
 @on_sqlite
 async def test_a_name_that_is_no_utf_8_is_one_line_of_error(firm: Firm) -> None:
-    out, err = run(firm, "user", "deactivate", "\udcff", code=1)
+    out, err = run(firm, "user", "deactivate", "\udcff", code=2)
 
     assert (out, err.count("\n")) == ("", 1)
 
