@@ -16,15 +16,16 @@ ECHO_GAPS_S = (2, 13, 45)  # 2, 15 and 60 s after the kill: a login, a slow requ
 # Dense in the first minute, because somebody is waiting to be locked out; then the Standard Webhooks schedule.
 HTTP_SCHEDULE_S = (0.2, 1, 5, 15, 60, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 HTTP_PATIENCE_MS = 3 * 86_400_000
-_STEPS_S = tuple(accumulate(HTTP_SCHEDULE_S))  # how old a message is at each attempt
+_STEPS_S = tuple(accumulate(HTTP_SCHEDULE_S))  # for how long a message has been tried at each attempt
 
 
 def settlement(
-    message_id: str, outcome: Outcome, *, attempts: int, age_ms: int, http: bool, jitter: float, probing: bool = False
+    message_id: str, outcome: Outcome, *, attempts: int, tried_ms: int, http: bool, jitter: float, probing: bool = False
 ) -> Settlement:
     """What to write down after an attempt. `attempts` counts earlier ones, probes behind an open breaker too, which
-    come each second: so it is the age that says how far an HTTP endpoint has come in its schedule, and no message is
-    given up before its time. `probing` does not back off. `jitter` is 0..1."""
+    come each second: so it is `tried_ms`, the time since the first attempt or a replay, that says how far an HTTP
+    endpoint has come in its schedule, and no message is given up before its time, however old it is. `probing` does
+    not back off. `jitter` is 0..1."""
     if isinstance(outcome, Done):
         echo_ms = None if http or outcome.guard_seen else echo_delay_ms(0)
         return Settlement(message_id, "done", outcome.sessions, outcome.guard_seen, echo_ms=echo_ms)
@@ -33,10 +34,10 @@ def settlement(
         if http:
             return Settlement(message_id, "gone", error=outcome.why)
         return Settlement(message_id, None, error=outcome.why, delay_ms=STORE_CAP_MS)
-    if http and attempts >= len(HTTP_SCHEDULE_S) and age_ms >= HTTP_PATIENCE_MS:
+    if http and attempts >= len(HTTP_SCHEDULE_S) and tried_ms >= HTTP_PATIENCE_MS:
         return Settlement(message_id, "refused", error=f"given up after {attempts + 1} attempts: {outcome.why}")
     step = 0 if probing else attempts
-    wait = http_delay_ms(min(step, bisect_right(_STEPS_S, age_ms / 1000))) if http else store_delay_ms(step, jitter)
+    wait = http_delay_ms(min(step, bisect_right(_STEPS_S, tried_ms / 1000))) if http else store_delay_ms(step, jitter)
     return Settlement(message_id, None, error=outcome.why, delay_ms=max(wait, outcome.after_ms or 0))
 
 

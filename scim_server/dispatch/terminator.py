@@ -24,7 +24,7 @@ from scim_server.storage.outbox import Claimed, Settlement, settle, silences
 from scim_server.usecases.deployment import Delivered
 
 BUDGET_S = 0.150
-IN_FLIGHT = 64  # at most, of all stores
+IN_FLIGHT = 64  # at most for requests, of all stores; the worker has batches
 SHARE = 8  # at most of one store: its connections are few, and more would only wait there
 SESSION_DAYS = 32
 _log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Terminator:
                 message.id,
                 outcomes[message.id],
                 attempts=0,
-                age_ms=0,
+                tried_ms=0,
                 http=self._lines[message.store].http,
                 jitter=random.random(),  # noqa: S311 (spreads load, hides nothing)
             )

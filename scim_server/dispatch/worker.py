@@ -10,7 +10,6 @@ import logging
 import random
 from collections.abc import Iterable, Mapping, Set
 
-from scim_server.clock import now_ms
 from scim_server.dispatch.breaker import Breaker
 from scim_server.dispatch.retry import settlement
 from scim_server.dispatch.terminator import Line, attempt, delivery_of, record, silent, switched_off
@@ -118,7 +117,7 @@ class Worker:
                 message.id,
                 outcome,
                 attempts=message.attempts,
-                age_ms=now_ms() - message.created,
+                tried_ms=message.tried_ms,
                 http=line.http,
                 probing=line.breaker.is_open,
                 jitter=random.random(),  # noqa: S311 (spreads load, hides nothing)

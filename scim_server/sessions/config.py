@@ -226,7 +226,7 @@ class RedisSettings(StoreSettings):
 class SqlSettings(StoreSettings):
     """`kind = "sql"`. `gate_statement = "default"` writes the table `scim_gate`; a statement of your own must only
     move forward, and `gate_query` (epoch, denied of a subject) lets late repeats spare newer logins. `user_statements`
-    follow each gate that was written, to deny and to let in again, and bring the CRM's own row of the user in line.
+    follow each gate that denies or lets in again, and bring the CRM's own row of the user in line with it.
     `same_commit` None: in the server's own commits if the address is the server's, role and options included."""
 
     kind: Literal["sql"]

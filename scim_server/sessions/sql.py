@@ -170,7 +170,10 @@ class SqlStore:
 
     async def _bring_in_line(self, database: Runner, values: dict[str, Any], gate: Gate | None, ending: bool) -> int:
         stale = gate is not None and await self._write_gate(database, gate, values)
-        statements = (*self._settings.user_statements, *(self._settings.statements if ending else ()))
+        # A revocation changes nobody's standing: whom the CRM itself shut out it must not let in.
+        follow = gate is not None and (gate.denied or not ending)
+        users = self._settings.user_statements if follow else ()
+        statements = (*users, *(self._settings.statements if ending else ()))
         if stale or not statements:
             return 0
         changed = sum(await database.execute(statements, values))

@@ -69,7 +69,7 @@ class Dialect(Protocol):
         ...
 
     def foreign_position(self) -> ColumnElement[int]:
-        """Rows from this position on come from another database, which this one was restored from."""
+        """No row of this database's own has this position or a later one: it was restored from another."""
         ...
 
     def settled_position(self) -> ColumnElement[int]:

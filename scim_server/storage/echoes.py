@@ -13,9 +13,9 @@ from sqlalchemy import BigInteger, Boolean, Integer, and_, case, func, literal_c
 
 from scim_server.storage.database import Database
 from scim_server.storage.dialects import Dialect
-from scim_server.storage.outbox import LEASE_MS, Claimed, claimed_from
+from scim_server.storage.outbox import LEASE_MS, Claimed, claimed_columns, claimed_from
 from scim_server.storage.statements import Statement, bound
-from scim_server.storage.tables import Id, Key, outbox, subject, tenant
+from scim_server.storage.tables import Id, Key, outbox, subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,11 @@ def _claim(d: Dialect) -> Any:
         .limit(bound("limit", Integer))
         .with_for_update(skip_locked=True)
     )
-    name = select(tenant.c.name).where(tenant.c.id == outbox.c.tenant_id).scalar_subquery().label("tenant")
     return (
         update(outbox)
         .where(outbox.c.id.in_(chosen))
         .values(echo_due=d.now() + bound("lease", BigInteger))
-        .returning(*outbox.c, name)
+        .returning(*claimed_columns(d))
     )
 
 

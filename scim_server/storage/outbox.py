@@ -39,7 +39,8 @@ LEASE_MS = 15_000
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A message this process may deliver until its lease ends; `tenant` is the tenant's name, times are unix ms."""
+    """A message this process may deliver until its lease ends; `tenant` is the tenant's name, times are unix ms.
+    `tried_ms`: for how long it has been tried, since it was made or replayed."""
 
     id: str
     tenant: str
@@ -53,6 +54,7 @@ class Claimed:
     data: dict[str, Any]
     created: int
     attempts: int
+    tried_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +186,20 @@ async def forget(database: Database, older_than: int, limit: int = 1000) -> int:
 
 async def adopt(database: Database) -> int:
     """After a restore into another database: what came along was first of all, in the order of its ids; how many rows.
-    Their positions were those of the other database, behind which whatever happens here would never be seen."""
+    Their positions were those of the other database, behind which whatever happens here would never be seen. All are
+    moved when one has to be: otherwise what was last there would come before what was earlier."""
     (rows,) = await database.write((_ADOPT, {}))
     return len(rows)
 
 
+def claimed_columns(d: Dialect) -> tuple[Any, ...]:
+    """What `claimed_from` reads: all of the row, the tenant's name, and for how long it has been tried."""
+    name = select(tenant.c.name).where(tenant.c.id == outbox.c.tenant_id).scalar_subquery().label("tenant")
+    return (*outbox.c, name, (d.now() - func.coalesce(outbox.c.tried, d.now())).label("tried_ms"))
+
+
 def claimed_from(row: Row) -> Claimed:
-    """A row of the table with the tenant's name."""
+    """A row of `claimed_columns`."""
     return Claimed(
         id=row["id"],
         tenant=row["tenant"],
@@ -204,6 +213,7 @@ def claimed_from(row: Row) -> Claimed:
         data=orjson.loads(row["data"]),
         created=row["created"],
         attempts=row["attempts"],
+        tried_ms=row["tried_ms"],
     )
 
 
@@ -246,12 +256,11 @@ def _claim(d: Dialect) -> Any:
         .limit(bound("limit", Integer))
         .with_for_update(skip_locked=True)
     )
-    name = select(tenant.c.name).where(tenant.c.id == outbox.c.tenant_id).scalar_subquery().label("tenant")
     return (
         update(outbox)
         .where(outbox.c.id.in_(chosen))
         .values(due=d.now() + bound("lease", BigInteger))
-        .returning(*outbox.c, name)
+        .returning(*claimed_columns(d))
     )
 
 
@@ -273,6 +282,7 @@ def _settle(d: Dialect) -> Any:
         .where(outbox.c.id == said.c.id, outbox.c.settled.is_(None))
         .values(
             attempts=outbox.c.attempts + literal_column("1"),
+            tried=func.coalesce(outbox.c.tried, d.now()),
             outcome=said.c.outcome,
             sessions=said.c.sessions,
             guard_seen=said.c.guard_seen,
@@ -352,7 +362,7 @@ _REPLAY = Statement(
             outbox.c.outcome.in_(_GIVEN_UP),
             outbox.c.created >= bound("since", BigInteger),
         )
-        .values(settled=null(), outcome=null(), attempts=literal_column("0"), due=d.now())
+        .values(settled=null(), outcome=null(), attempts=literal_column("0"), tried=null(), due=d.now())
         .returning(outbox.c.id)
     )
 )
@@ -407,7 +417,10 @@ _FORGET = Statement(_forget)
 _ADOPT = Statement(
     lambda d: (
         update(outbox)
-        .where(outbox.c.position >= d.foreign_position())
+        .where(
+            select(func.max(outbox.alias("any").c.position)).scalar_subquery() >= d.foreign_position(),
+            outbox.c.position > literal_column("1"),  # asked again of each row that another process has moved meanwhile
+        )
         .values(position=literal_column("1"))
         .returning(outbox.c.id)
     )

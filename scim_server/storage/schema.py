@@ -78,7 +78,7 @@ async def _with_connection(url: str, work: Callable[[Connection], None]) -> None
     except DBAPIError as problem:
         cause = problem.orig and problem.orig.__cause__
         if isinstance(cause, asyncpg.LockNotAvailableError):
-            raise Unavailable("Others use the tables that are to change.") from problem
+            raise Unavailable("Others use the tables that are to change") from problem
         raise SchemaRefused(f"The database refuses to work on its schema: {cause or problem.orig}") from problem
     finally:
         await engine.dispose()
@@ -86,7 +86,8 @@ async def _with_connection(url: str, work: Callable[[Connection], None]) -> None
 
 def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SET LOCAL lock_timeout = 0"))  # another migration may take its time
+        for limit in ("statement_timeout", "lock_timeout"):  # of the role's: another migration may take its time
+            connection.execute(text(f"SET LOCAL {limit} = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         connection.execute(text("SET LOCAL lock_timeout = '5s'"))
     else:

@@ -203,6 +203,7 @@ outbox = Table(
     Column("position", BigInteger, nullable=False),
     Column("due", BigInteger, nullable=False),  # not before; also the lease: a claim moves it into the future
     Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("tried", BigInteger),  # first, since it was made or replayed
     Column("held", Boolean, nullable=False, server_default=text("false")),  # by the mass brake
     Column("settled", BigInteger),  # when it was done, or given up
     Column("outcome", Key),  # done | refused | gone (refused for good: switches the receiver off) | cancelled

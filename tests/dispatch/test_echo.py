@@ -109,9 +109,9 @@ async def test_a_guard_that_was_seen_makes_echoes_needless(ward: Ward, site: Sit
 
 
 def test_a_webhook_hears_of_a_kill_once() -> None:
-    assert settlement("id", Done(), attempts=0, age_ms=0, http=True, jitter=0).echo_ms is None
-    assert settlement("id", Done(guard_seen=True), attempts=0, age_ms=0, http=False, jitter=0).echo_ms is None
-    assert settlement("id", Done(), attempts=0, age_ms=0, http=False, jitter=0).echo_ms == 2_000
+    assert settlement("id", Done(), attempts=0, tried_ms=0, http=True, jitter=0).echo_ms is None
+    assert settlement("id", Done(guard_seen=True), attempts=0, tried_ms=0, http=False, jitter=0).echo_ms is None
+    assert settlement("id", Done(), attempts=0, tried_ms=0, http=False, jitter=0).echo_ms == 2_000
 
 
 @pytest.mark.parametrize("crm", ["redis"], indirect=True)

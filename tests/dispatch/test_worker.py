@@ -10,14 +10,21 @@ import pytest
 from dispatch.deliveries import Mailbox, ToldStore, another_process, away, lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 from termination.scene import until
 
 from scim_server.dispatch.breaker import FAILURES
+from scim_server.dispatch.retry import HTTP_SCHEDULE_S
 from scim_server.dispatch.terminator import Line, Terminator
 from scim_server.dispatch.worker import Worker
 from scim_server.sessions.port import Delivery, Done, Outcome, Retry
 from scim_server.storage.database import Database
-from scim_server.storage.outbox import Settlement, claim, hasten, next_due, settle
+from scim_server.storage.outbox import Settlement, claim, hasten, next_due, replay, settle
+from scim_server.storage.statements import Statement
+
+_AGED = Statement(
+    lambda _: text("UPDATE outbox SET created = created - 300000000, tried = created - 300000000, attempts = 13")
+)
 
 
 @asynccontextmanager
@@ -240,6 +247,23 @@ async def test_behind_an_open_breaker_it_probes_with_one_a_second_and_then_deliv
         await settled(mailbox, within_s=5)  # one by one it would be forty seconds
     assert made["crm"].breaker.failures == 0
     assert "session store crm is back" in caplog.text
+
+
+async def test_what_is_replayed_is_tried_for_three_days_more_however_old_it_is(
+    mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scim_server.dispatch.worker.POLL_S", 0.01)
+    store = ToldStore(inline=False)
+    store.answer = away
+    (message,) = await mailbox.leave("ann")
+    await mailbox.database.write((_AGED, {}))
+    async with working(mailbox.database, {"crm": Line(store, http=True)}):
+        await settled(mailbox)
+        assert await mailbox.outcomes() == ["refused"]
+        tries = len(store.deliveries)
+        assert await replay(mailbox.database, ids=[message.id]) == 1
+        await store.received(tries + len(HTTP_SCHEDULE_S) + 2)
+    assert await mailbox.outcomes() == [None]
 
 
 async def test_a_breaker_closes_again_when_another_process_has_delivered_everything(mailbox: Mailbox) -> None:

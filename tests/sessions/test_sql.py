@@ -383,6 +383,9 @@ async def test_the_users_row_follows_the_gate(
     assert await opened[0].deliver(delivery("ann", 11, "lift")) == Done()
     assert await opened[0].deliver(delivery("ann", 10)) == Done()  # late
     assert await active("ann")
+    await _run(url, "UPDATE auth_user SET is_active = FALSE WHERE username = 'bob'")  # by the CRM's administrator
+    assert await opened[0].deliver(delivery("bob", 10, denied=False)) == Done()  # `.revoke`: a stolen laptop
+    assert not await active("bob")
 
 
 async def test_each_tenant_may_have_its_own_database(tmp_path: Path, opened: list[SessionStore]) -> None:

@@ -102,11 +102,12 @@ async def test_the_feed_goes_on_in_another_database_than_the_one_of_the_backup(
                 "INSERT INTO outbox SELECT * FROM kept"
             )
     else:  # the number of transactions there was larger
-        await database.write((Statement(lambda _: text("UPDATE outbox SET position = position + 1000000000")), {}))
+        larger = "UPDATE outbox SET position = position + 1000000000 WHERE subject = 'b'"
+        await database.write((Statement(lambda _: text(larger)), {}))
     (*_, last) = await rows(database, select(outbox).order_by(outbox.c.position))
     assert await adopt(database) == (0 if database_url.startswith("sqlite") else 4)
     await database.commit(tenant.user(messages=said("c")))
-    assert (await read())[-2:] == ["b", "c"]
+    assert await read() in (["b", "c"], ["a", "a", "a", "b", "c"])
     if await has(database, tenant.id, (last["position"], last["id"])):
         assert await read((last["position"], last["id"])) == ["c"]
     assert await adopt(database) == 0

@@ -74,18 +74,17 @@ async def test_a_migration_that_fails_leaves_nothing_behind(empty_url: str) -> N
     assert found == {"tenant"}
 
 
-async def test_a_migration_waits_for_another_one_however_long(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("limit", ["lock_timeout", "statement_timeout"])
+async def test_a_migration_waits_for_another_one_however_long(limit: str, postgres_url: str) -> None:
     other = await asyncpg.connect(postgres_url)
-    await other.execute(f"ALTER DATABASE \"{postgres_url.rpartition('/')[2]}\" SET lock_timeout = '100ms'")
+    await other.execute(f"ALTER DATABASE \"{postgres_url.rpartition('/')[2]}\" SET {limit} = '500ms'")
     await other.fetchval("SELECT pg_advisory_lock($1)", schema._LOCK)
     migrating = asyncio.create_task(schema.migrate(postgres_url))
     waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     async with asyncio.timeout(40):
         while not await other.fetchval(waiting):
             assert not migrating.done()
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.8)
         assert not migrating.done()
         await other.close()
         await migrating

@@ -106,8 +106,11 @@ def spelling(element: dict[str, Any], name: str) -> str:
     """The key that is `name` in whatever case; `name` itself if there is none."""
     if name in element:
         return name
-    wanted = name.lower()
-    return next((key for key in element if key.lower() == wanted), name)
+    size, wanted = len(name), name.lower()
+    for key in element:  # a group may have thousands: most are told apart by their length
+        if len(key) == size and key.lower() == wanted:
+            return key
+    return name
 
 
 def _renamed(message: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
@@ -139,9 +142,11 @@ def _changed(value: Any, attribute: Attribute, change: ElementQuirk) -> Any:
 
 
 def _displayed(element: Any, attribute: Attribute) -> Any:
-    if type(element) is not dict or attribute.sub("displayName") is not None or attribute.sub("display") is None:
+    if type(element) is not dict:
         return element
     sent = spelling(element, "displayName")
     if sent not in element or spelling(element, "display") in element:
+        return element
+    if attribute.sub("displayName") is not None or attribute.sub("display") is None:
         return element
     return {("display" if key == sent else key): value for key, value in element.items()}
