@@ -1,7 +1,8 @@
 """A circuit breaker per session store: after three failures in a row requests stop paying for a dead store.
 
 Open means that nothing is attempted inline; the worker alone probes, once a second, and its first success closes it.
-When nothing waits that it could probe with, the next request may try: one failure opens it again.
+When nothing waits that it could probe with, because another process delivers it all, the next request may try: one
+failure opens it again.
 """
 
 from dataclasses import dataclass

@@ -96,8 +96,9 @@ class Worker:
 
     async def _pause(self, line: Line) -> float:
         due_ms = await next_due(self._database, line.store.name)
-        if due_ms is None:  # another process delivered all: nothing is left here to probe with
+        if due_ms is None or due_ms <= POLL_S * 1000:  # another process delivers all: nothing is left to probe with
             line.breaker.half_open()
+        if due_ms is None:
             return POLL_S
         return min(max(due_ms, 1) / 1000, POLL_S)
 

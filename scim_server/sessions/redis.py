@@ -359,6 +359,10 @@ class RedisStore:
                 return Refused("a key holds another type than it should: check index_key, gate_key and session_key")
             case AuthenticationError():
                 return Retry("Redis refuses the user or password: correct the store's url")
+            case ResponseError() if "read only replica" in str(problem):
+                return Retry("this Redis is a replica, which takes no writes: correct the url, or use sentinels")
+            case ResponseError() if "used memory >" in str(problem):
+                return Retry("Redis is full (maxmemory) and takes no writes: give it memory")
             case RedisClusterException():
                 return Retry("no cluster node answers, or this is no Redis Cluster: check url and cluster")
             case ResponseError():

@@ -215,8 +215,8 @@ class _Within:
 async def _give_back(pool: asyncpg.Pool, acquiring: asyncio.Future[Any]) -> None:
     try:
         await pool.release(await acquiring)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        return  # nothing was acquired; the next delivery will say why
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+        return  # nothing was acquired, or it broke meanwhile; the next delivery will say why
 
 
 async def _as_it_is(connection: Any) -> None:

@@ -278,6 +278,27 @@ async def test_a_breaker_closes_again_when_another_process_has_delivered_everyth
         assert delivered.outcomes == {message.id: Done(1)}
 
 
+async def test_a_breaker_closes_again_while_another_process_keeps_delivering(mailbox: Mailbox) -> None:
+    store = ToldStore()
+    made = lines(store)
+    made["crm"].breaker.failures = 3
+    await mailbox.leave("ann", delay_ms=900)  # new ones all the time, which the other process takes when they are due
+    async with working(mailbox.database, made) as worker:
+        await worker.round_done()
+        assert not made["crm"].breaker.is_open
+        assert store.deliveries == []
+
+
+async def test_a_breaker_stays_open_while_the_store_wants_to_be_left_alone(mailbox: Mailbox) -> None:
+    store = ToldStore()
+    made = lines(store)
+    made["crm"].breaker.failures = 3
+    await mailbox.leave("ann", delay_ms=60_000)  # its Retry-After
+    async with working(mailbox.database, made) as worker:
+        await worker.round_done()
+        assert made["crm"].breaker.is_open
+
+
 async def test_faults_in_adapters_do_not_stop_it(mailbox: Mailbox, caplog: pytest.LogCaptureFixture) -> None:
     store, calls = ToldStore(), 0
 

@@ -327,6 +327,25 @@ async def test_a_restart_shows_in_the_fingerprint_and_is_survived(
     assert await opened[0].fingerprint() != before
 
 
+async def test_a_server_that_takes_no_writes_says_why(own_redis: RedisServer, opened: list[SessionStore]) -> None:
+    opened.append(_store(own_redis.url))
+    client: Any = Redis.from_url(own_redis.url)
+    try:
+        await client.config_set("maxmemory", "1")
+        full = await opened[0].deliver(delivery("full", 10))
+        await client.config_set("maxmemory", "0")
+        await client.replicaof("127.0.0.1", str(free_port()))
+        replica = await opened[0].deliver(delivery("replica", 10))
+    finally:
+        await client.replicaof("NO", "ONE")
+        await client.aclose()
+    assert isinstance(full, Retry)
+    assert "maxmemory" in full.why
+    assert isinstance(replica, Retry)
+    assert "replica" in replica.why
+    assert await opened[0].deliver(delivery("replica", 10)) == Done()
+
+
 async def test_no_password_in_what_the_operator_reads(redis_url: str, redis: Any, opened: list[SessionStore]) -> None:
     await redis.execute_command("ACL SETUSER crm on >right-word ~* +@all")
     opened.append(_store(redis_url.replace("redis://", "redis://crm:wrong-word@")))

@@ -17,6 +17,7 @@ from services.processes import free_port
 from sessions.session_benches import TENANT, PostgresBench, SqliteBench, delivery, make_store
 
 from scim_server import guard
+from scim_server.sessions import sql_postgres
 from scim_server.sessions.port import Done, Gate, Refused, Retry, SessionStore, StoreUnreachable
 
 
@@ -188,6 +189,20 @@ async def test_a_hung_server_is_left_at_the_callers_word_and_serves_the_next(own
     assert outcomes == [Done()] * 20
     await bench.aclose()
     own_postgres.drop_database(url)
+
+
+class PoolOfADeadServer:
+    """What asyncpg's pool does when the server is killed while a connection is given back."""
+
+    async def release(self, connection: Any) -> None:
+        raise asyncpg.InternalClientError("PoolConnectionHolder.release() called on a free connection holder")
+
+
+async def test_a_connection_that_dies_while_it_is_given_back_is_nobodys_error() -> None:
+    pool: Any = PoolOfADeadServer()
+    acquired = asyncio.get_running_loop().create_future()
+    acquired.set_result(None)
+    await sql_postgres._give_back(pool, acquired)
 
 
 async def test_a_restart_shows_in_the_fingerprint_and_is_survived(own_postgres: PostgresServer) -> None:
