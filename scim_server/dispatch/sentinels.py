@@ -185,7 +185,8 @@ class Sentinels:
             metrics.store_losses.labels(name, why).inc()
             _log.error("session store %s may have lost gates and deletions (%s): writing them again", name, why)
             await note(self._database, watched, fingerprint=fingerprint, lost=True)
-            self._held[key] = 0
+            # What this beat raised is there: the next one looks for it, and so misses another loss.
+            self._held[key] = 0 if value is None else watched.planned
             self._owed[name].set()
             return
         if fingerprint != watched.fingerprint:

@@ -70,7 +70,11 @@ class Terminator:
 
     async def _deliver(self, tenant: str, messages: Sequence[Queued]) -> Delivered:
         started = time.perf_counter()
-        now = [message for message in messages if self._is_for_now(message)]
+        first: dict[tuple[str, str], str] = {}  # what else the change says of a subject comes after it, from the worker
+        for message in messages:
+            key = message.store, message.subject
+            first[key] = min(message.id, first.get(key, message.id))
+        now = [m for m in messages if first[m.store, m.subject] == m.id and self._is_for_now(m)]
         outcomes = dict(
             zip((m.id for m in now), await asyncio.gather(*(self._try(tenant, m) for m in now)), strict=True)
         )

@@ -1,14 +1,14 @@
 """Finishes what requests did not: claims due messages of each store, delivers them, settles them.
 
-One loop a store, so that a slow one delays nobody else. Woken by commits, when the next message is due, and by a poll
-each second in case a wake-up was lost. Behind an open breaker it probes with one message a second; the first success
-makes everything due.
+One loop a store, so that a slow one delays nobody else; what takes long delays only its subject. Woken by commits, when
+the next message is due, and by a poll each second in case a wake-up was lost. Behind an open breaker it probes with one
+message a second; the first success makes everything due.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from scim_server.dispatch.breaker import Breaker
 from scim_server.dispatch.retry import settlement
@@ -20,7 +20,8 @@ from scim_server.storage.outbox import Claimed, Settlement, claim, hasten, next_
 from scim_server.tasks import stop
 
 POLL_S = 1.0
-BATCH = 200
+BATCH = 200  # at most under way to one store
+PATIENCE_S = 0.25  # for the slowest of a batch, before the next is claimed
 ATTEMPT_S = 5.0
 HTTP_ATTEMPT_S = 12.0
 _log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class Worker:
         self._lines = lines
         self._wakers = {name: asyncio.Event() for name in lines}
         self._tasks: list[asyncio.Task[None]] = []
+        self._under_way: dict[str, dict[asyncio.Task[None], Set[str]]] = {name: {} for name in lines}
         self._progress = asyncio.Condition()
         self.rounds = 0
         database.on_wake(self.wake)
@@ -55,6 +57,7 @@ class Worker:
     async def aclose(self) -> None:
         """Stop. What is claimed but not delivered comes back when its lease ends."""
         await stop(self._tasks)
+        await stop(delivery for deliveries in self._under_way.values() for delivery in deliveries)
 
     async def _serve(self, name: str) -> None:
         line, waker = self._lines[name], self._wakers[name]
@@ -80,19 +83,48 @@ class Worker:
                     pass
 
     async def _round(self, line: Line) -> float:
-        """Deliver one batch; how many seconds there may be nothing to do unless woken."""
+        """Claim one batch, and wait a moment for it; how many seconds there may be nothing to do unless woken."""
         name = line.store.name
-        batch = await claim(self._database, name, 1 if line.breaker.is_open else BATCH)
+        under_way = self._under_way[name]
+        ids = {one for delivery in under_way.values() for one in delivery}
+        if len(ids) >= BATCH:
+            await asyncio.wait(under_way, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+            return 0.0
+        claimed = await claim(self._database, name, 1 if line.breaker.is_open else BATCH - len(ids))
+        batch = [message for message in claimed if message.id not in ids]  # `hasten` frees what is under way, too
         if not batch:
             return await self._pause(line)
         off = await silent(self._database, line)
-        outcomes = await asyncio.gather(*(self._try(line, message, off) for message in batch))
-        closed = _note(line.breaker, outcomes)
-        await record(self._database, self._settlements(line, batch, outcomes))
-        if closed:
-            _log.warning("session store %s is back", name)
-            await hasten(self._database, name)
+        delivery = asyncio.create_task(self._deliver(line, batch, off), name=f"delivery {name}")
+        under_way[delivery] = {message.id for message in batch}
+        delivery.add_done_callback(under_way.pop)
+        await asyncio.wait([delivery], timeout=None if line.breaker.is_open else PATIENCE_S)
         return 0.0
+
+    async def _deliver(self, line: Line, batch: Iterable[Claimed], off: Set[str]) -> None:
+        """Try each message once, and settle the quick ones without waiting for the slow. Never raises."""
+        succeeded = line.breaker.successes
+        trying = {asyncio.create_task(self._try(line, message, off)): message for message in batch}
+        try:
+            while trying:
+                ended, _ = await asyncio.wait(trying, timeout=PATIENCE_S)
+                if ended:
+                    tried = [(trying.pop(task), task.result()) for task in ended]
+                    await self._conclude(line, tried, succeeded)
+        except ScimError as problem:
+            _log.warning("worker of %s waits for the database: %s", line.store.name, problem.detail)
+        except Exception:  # noqa: BLE001 (what is not settled comes back when its lease ends)
+            _log.exception("worker of %s", line.store.name)
+        finally:
+            await stop(trying)
+
+    async def _conclude(self, line: Line, tried: Sequence[tuple[Claimed, Outcome]], succeeded: int) -> None:
+        closed = _note(line.breaker, [outcome for _, outcome in tried], succeeded)
+        await record(self._database, self._settlements(line, tried))
+        if closed:
+            _log.warning("session store %s is back", line.store.name)
+            await hasten(self._database, line.store.name)
+        self._wakers[line.store.name].set()  # for what waited behind these for its subject
 
     async def _pause(self, line: Line) -> float:
         due_ms = await next_due(self._database, line.store.name)
@@ -112,7 +144,7 @@ class Worker:
         except TimeoutError:
             return Retry(f"no answer within {limit:.0f} s")
 
-    def _settlements(self, line: Line, batch: Iterable[Claimed], outcomes: Iterable[Outcome]) -> list[Settlement]:
+    def _settlements(self, line: Line, tried: Iterable[tuple[Claimed, Outcome]]) -> list[Settlement]:
         return [
             settlement(
                 message.id,
@@ -123,15 +155,16 @@ class Worker:
                 probing=line.breaker.is_open,
                 jitter=random.random(),  # noqa: S311 (spreads load, hides nothing)
             )
-            for message, outcome in zip(batch, outcomes, strict=True)
+            for message, outcome in tried
         ]
 
 
-def _note(breaker: Breaker, outcomes: Iterable[Outcome]) -> bool:
-    """Whether it closed. A store that took one message of a batch is there, whatever became of the others."""
+def _note(breaker: Breaker, outcomes: Sequence[Outcome], succeeded: int) -> bool:
+    """Whether it closed. A store that took one message of a batch, or any other since it had `succeeded` that often,
+    is there, whatever became of the others."""
     failed = [isinstance(outcome, Retry) for outcome in outcomes]
     if not all(failed):
         return breaker.record(success=True)
-    for _ in failed:
+    for _ in failed if breaker.successes == succeeded else ():
         breaker.record(success=False)
     return False

@@ -51,6 +51,19 @@ async def test_a_store_that_forgot_is_told_again(beating: Ward, site: Site) -> N
     assert losses() - before == 1
 
 
+async def test_a_second_loss_right_after_the_first_was_made_good_is_noticed(beating: Ward, site: Site) -> None:
+    await beating.kill("ann")
+    await beating.sentinels.look("crm")
+    site.crm.lose_everything()
+    await beating.look_and_mend()
+    site.crm.lose_everything()  # before the next look
+    await beating.look_and_mend()
+    assert site.crm.gate("ann") is not None
+    before = losses()
+    await beating.look_and_mend()
+    assert losses() == before
+
+
 async def test_sessions_of_those_let_in_again_are_spared(beating: Ward, site: Site) -> None:
     await beating.kill("eve")
     await beating.lift("eve")

@@ -160,6 +160,15 @@ async def test_what_must_not_overtake_is_left_to_the_worker(mailbox: Mailbox) ->
     assert store.deliveries == []
 
 
+async def test_what_a_change_says_of_one_subject_is_said_in_order(mailbox: Mailbox) -> None:
+    store = ToldStore()
+    kill, notice, other = await mailbox.leave("ann", "ann", "bob")
+    delivered = await Terminator(mailbox.database, lines(store)).deliver_now("acme", (notice, other, kill))
+    assert {delivery.id for delivery in store.deliveries} == {kill.id, other.id}
+    assert delivered.outcomes.keys() == {kill.id, other.id}
+    assert sorted(await mailbox.outcomes(), key=str) == [None, "done", "done"]  # the worker's
+
+
 async def test_stores_that_left_the_configuration_and_those_not_inline_are_not_tried(mailbox: Mailbox) -> None:
     later = ToldStore("later", inline=False)
     terminator = Terminator(mailbox.database, lines(later))

@@ -317,6 +317,29 @@ async def test_faults_in_adapters_do_not_stop_it(mailbox: Mailbox, caplog: pytes
     assert "ZeroDivisionError" in caplog.text
 
 
+async def test_a_message_that_hangs_delays_only_its_subject(mailbox: Mailbox) -> None:
+    store, release = ToldStore(), asyncio.Event()
+
+    async def held(delivery: Delivery) -> Outcome:
+        if delivery.subject == "slow":
+            await release.wait()
+        return Done(1)
+
+    store.answer = held
+    await mailbox.leave("slow", "quick")
+    async with working(mailbox.database, lines(store)):
+        await store.received(2)
+        await mailbox.leave("later", "slow")
+        await until(lambda: "later" in [delivery.subject for delivery in store.deliveries], within_s=3)
+        await hasten(mailbox.database, "crm")  # as when the store is back: what is under way is not begun again
+        await asyncio.sleep(0.5)
+        assert [delivery.subject for delivery in store.deliveries].count("slow") == 1
+        release.set()
+        await settled(mailbox, within_s=5)
+    assert [delivery.subject for delivery in store.deliveries].count("slow") == 2
+    assert store.together == 1
+
+
 async def test_a_slow_store_delays_no_other(mailbox: Mailbox) -> None:
     slow, quick = ToldStore("slow"), ToldStore("quick")
     released = asyncio.Event()
