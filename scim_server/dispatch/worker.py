@@ -35,7 +35,8 @@ class Worker:
         self._lines = lines
         self._wakers = {name: asyncio.Event() for name in lines}
         self._tasks: list[asyncio.Task[None]] = []
-        self._under_way: dict[str, dict[asyncio.Task[None], Set[str]]] = {name: {} for name in lines}
+        self._under_way: dict[str, set[str]] = {name: set() for name in lines}  # ids of messages
+        self._deliveries: dict[str, set[asyncio.Task[None]]] = {name: set() for name in lines}
         self._progress = asyncio.Condition()
         self.rounds = 0
         database.on_wake(self.wake)
@@ -57,7 +58,7 @@ class Worker:
     async def aclose(self) -> None:
         """Stop. What is claimed but not delivered comes back when its lease ends."""
         await stop(self._tasks)
-        await stop(delivery for deliveries in self._under_way.values() for delivery in deliveries)
+        await stop(delivery for deliveries in self._deliveries.values() for delivery in deliveries)
 
     async def _serve(self, name: str) -> None:
         line, waker = self._lines[name], self._wakers[name]
@@ -85,31 +86,32 @@ class Worker:
     async def _round(self, line: Line) -> float:
         """Claim one batch, and wait a moment for it; how many seconds there may be nothing to do unless woken."""
         name = line.store.name
-        under_way = self._under_way[name]
-        ids = {one for delivery in under_way.values() for one in delivery}
-        if len(ids) >= BATCH:
-            await asyncio.wait(under_way, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+        under_way, deliveries = self._under_way[name], self._deliveries[name]
+        if len(under_way) >= BATCH:
+            await asyncio.wait(deliveries, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
             return 0.0
-        claimed = await claim(self._database, name, 1 if line.breaker.is_open else BATCH - len(ids))
-        batch = [message for message in claimed if message.id not in ids]  # `hasten` frees what is under way, too
+        claimed = await claim(self._database, name, 1 if line.breaker.is_open else BATCH - len(under_way))
+        batch = [message for message in claimed if message.id not in under_way]  # `hasten` frees those, too
         if not batch:
             return await self._pause(line)
         off = await silent(self._database, line)
         delivery = asyncio.create_task(self._deliver(line, batch, off), name=f"delivery {name}")
-        under_way[delivery] = {message.id for message in batch}
-        delivery.add_done_callback(under_way.pop)
+        deliveries.add(delivery)
+        delivery.add_done_callback(deliveries.discard)
         await asyncio.wait([delivery], timeout=None if line.breaker.is_open else PATIENCE_S)
         return 0.0
 
-    async def _deliver(self, line: Line, batch: Iterable[Claimed], off: Set[str]) -> None:
+    async def _deliver(self, line: Line, batch: Sequence[Claimed], off: Set[str]) -> None:
         """Try each message once, and settle the quick ones without waiting for the slow. Never raises."""
-        succeeded = line.breaker.successes
+        succeeded, under_way = line.breaker.successes, self._under_way[line.store.name]
+        under_way.update(message.id for message in batch)
         trying = {asyncio.create_task(self._try(line, message, off)): message for message in batch}
         try:
             while trying:
                 ended, _ = await asyncio.wait(trying, timeout=PATIENCE_S)
                 if ended:
                     tried = [(trying.pop(task), task.result()) for task in ended]
+                    under_way.difference_update(message.id for message, _ in tried)
                     await self._conclude(line, tried, succeeded)
         except ScimError as problem:
             _log.warning("worker of %s waits for the database: %s", line.store.name, problem.detail)
@@ -117,6 +119,7 @@ class Worker:
             _log.exception("worker of %s", line.store.name)
         finally:
             await stop(trying)
+            under_way.difference_update(message.id for message in batch)
 
     async def _conclude(self, line: Line, tried: Sequence[tuple[Claimed, Outcome]], succeeded: int) -> None:
         closed = _note(line.breaker, [outcome for _, outcome in tried], succeeded)

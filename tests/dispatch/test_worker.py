@@ -340,6 +340,24 @@ async def test_a_message_that_hangs_delays_only_its_subject(mailbox: Mailbox) ->
     assert store.together == 1
 
 
+async def test_what_failed_is_tried_again_while_another_message_hangs(mailbox: Mailbox) -> None:
+    store, release = ToldStore(), asyncio.Event()
+
+    async def answer(delivery: Delivery) -> Outcome:
+        if delivery.subject == "slow":
+            await release.wait()
+        first = [one.subject for one in store.deliveries].count("unlucky") == 1
+        return Retry("away") if delivery.subject == "unlucky" and first else Done(1)
+
+    store.answer = answer
+    await mailbox.leave("slow", "unlucky")
+    async with working(mailbox.database, lines(store)):
+        # Sooner than its lease would end, on a busy machine too.
+        await until(lambda: [one.subject for one in store.deliveries].count("unlucky") == 2, within_s=2)
+        release.set()
+        await settled(mailbox, within_s=5)
+
+
 async def test_a_slow_store_delays_no_other(mailbox: Mailbox) -> None:
     slow, quick = ToldStore("slow"), ToldStore("quick")
     released = asyncio.Event()
