@@ -22,7 +22,7 @@ ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 
 GATES = (
-    "CREATE TABLE scim_gate (subject VARCHAR(255) PRIMARY KEY,"
+    "CREATE TABLE scim_gate (subject VARCHAR(320) PRIMARY KEY,"
     " epoch BIGINT NOT NULL, denied SMALLINT NOT NULL, not_before BIGINT NOT NULL)",
     "CREATE TABLE scim_guard (name VARCHAR(255) PRIMARY KEY, seen_ms BIGINT NOT NULL)",
 )

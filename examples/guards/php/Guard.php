@@ -168,7 +168,7 @@ final class RedisGates implements Gates
 final class SqlGates implements Gates
 {
     public const TABLES = [
-        'CREATE TABLE IF NOT EXISTS scim_gate (subject VARCHAR(255) PRIMARY KEY,'
+        'CREATE TABLE IF NOT EXISTS scim_gate (subject VARCHAR(320) PRIMARY KEY,'
         . ' epoch BIGINT NOT NULL, denied SMALLINT NOT NULL, not_before BIGINT NOT NULL)',
         'CREATE TABLE IF NOT EXISTS scim_guard (name VARCHAR(255) PRIMARY KEY, seen_ms BIGINT NOT NULL)',
     ];

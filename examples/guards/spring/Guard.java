@@ -100,7 +100,7 @@ public final class Guard {
      * of its own in autocommit mode: inside a longer transaction a repeatable read would show yesterday's gate.
      *
      * <pre>{@code
-     * CREATE TABLE scim_gate (subject VARCHAR(255) PRIMARY KEY,
+     * CREATE TABLE scim_gate (subject VARCHAR(320) PRIMARY KEY,
      *     epoch BIGINT NOT NULL, denied SMALLINT NOT NULL, not_before BIGINT NOT NULL);
      * CREATE TABLE scim_guard (name VARCHAR(255) PRIMARY KEY, seen_ms BIGINT NOT NULL);
      * }</pre>
